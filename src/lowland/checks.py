@@ -1,0 +1,74 @@
+"""Checks at the door. Each raises a sentence: what must hold, what was given, what to do."""
+
+import difflib
+import math
+from collections.abc import Iterable
+
+__all__ = ["at_least", "fraction", "nearest", "one_of", "unknown", "whole"]
+
+
+def at_least(name: str, value: float, low: float) -> None:
+    """Refuse a value that is not a finite number >= ``low``.
+
+    Raises:
+        TypeError: If ``value`` is not a number.
+        ValueError: If ``value`` is below ``low``, infinite or not a number.
+    """
+    _refuse_non_number(name, value)
+    if not math.isfinite(value) or value < low:
+        raise ValueError(f"{name} must be a finite number >= {low:g}, got {value}.")
+
+
+def fraction(name: str, value: float, *, zero: bool = True, one: bool = True) -> None:
+    """Refuse a value outside the unit interval; ``zero`` and ``one`` say whether the ends are allowed.
+
+    Raises:
+        TypeError: If ``value`` is not a number.
+        ValueError: If ``value`` is outside.
+    """
+    _refuse_non_number(name, value)
+    inside = 0 < value < 1 or (zero and value == 0) or (one and value == 1)
+    if not inside:
+        raise ValueError(f"{name} must be in {'[' if zero else '('}0, 1{']' if one else ')'}, got {value}.")
+
+
+def whole(name: str, value: int, low: int = 1) -> None:
+    """Refuse anything but a whole number >= ``low``.
+
+    Raises:
+        TypeError: If ``value`` is not an int.
+        ValueError: If ``value`` is below ``low``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value}.")
+
+
+def one_of(name: str, value: str, choices: Iterable[str]) -> None:
+    """Refuse a value that is not one of ``choices``.
+
+    Raises:
+        ValueError: If it is not; the sentence lists the choices.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def nearest(name: str, choices: Iterable[str]) -> list[str]:
+    """Up to three of ``choices`` that look like ``name``, best first."""
+    return difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5)
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> LookupError:
+    """The error for a name nobody knows: says the nearest, then lists all."""
+    choices = sorted(choices)
+    close = nearest(name, choices)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    return LookupError(f"There is no {kind} called {name!r}.{hint} There are: {', '.join(choices)}.")
+
+
+def _refuse_non_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {value!r}.")

@@ -1,0 +1,215 @@
+"""A method bound to a model: the object whose ``backward`` stands in for ``loss.backward()``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lowland.checks import one_of
+from lowland.engine.answer import Answers, Policy, Subject
+from lowland.engine.buffers import Buffers
+from lowland.engine.perturb import uninterrupted
+from lowland.engine.randomness import Randomness
+from lowland.engine.request import Direction
+from lowland.engine.sites import Site, Where, factors, select, sites
+from lowland.engine.step import Step
+from lowland.types import Closure, State
+from lowland.vector import Vector
+
+__all__ = ["Engine"]
+
+
+class Algorithm(Protocol):
+    """What the engine needs of a method."""
+
+    @property
+    def WHERE(self) -> Where | None:
+        """Which parameters are perturbed."""
+        ...
+
+    def direction(self, step: Step) -> Direction:
+        """The algorithm of one step."""
+        ...
+
+
+class Engine:
+    """Takes the passes that a method asks for, and adds its direction to the gradients.
+
+    The weights are bit-identical after ``backward``; the optimiser, the scheduler, clipping and checkpoints
+    stay the user's own. Made by :meth:`lowland.Method.bind`, which explains the arguments.
+
+    Attributes:
+        count: Steps taken so far: the bound optimiser's, or calls of ``backward`` where none is bound.
+        passes: Forward-backward passes over a whole batch so far.
+        telemetry: What the last step did, numbers and scalars on the device, never waited for: ``passes``;
+            ``loss``; ``sharpness``, the loss at the perturbed weights less the clean loss; ``ascended``, the share
+            of perturbations that were real (neither zero nor skipped as not finite). With ``watch=True`` also
+            ``cosine``, between the clean gradient and the direction, and ``length``, that of the perturbation
+            after rounding, in units of rho.
+    """
+
+    def __init__(
+        self,
+        method: Algorithm,
+        model: nn.Module,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        where: Where | None = None,
+        radii: Mapping[str, float] | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.method, self.policy = method, policy or Policy()
+        one_of("buffers", self.policy.buffers, ["clean", "every"])
+        one_of("rng", self.policy.rng, ["same", "fresh"])
+        found = sites(model)
+        _refuse_wrapped(model, found)
+        self._subject = _subject(model, found, _moved(found, method.WHERE, where), factors(found, radii))
+        self.count, self.passes = 0, 0.0
+        self.telemetry: dict[str, float | Tensor] = {}
+        self._memory: dict[str, Vector] = {}
+        self._optimizer = optimizer
+        if optimizer is not None:
+            _refuse_strangers(optimizer, found)
+            optimizer.register_step_post_hook(self._stepped)
+
+    def backward(self, closure: Closure, *, scaler: torch.amp.GradScaler | None = None) -> Tensor:
+        """Add the method's direction to ``.grad``, like ``loss.backward()`` adds the gradient.
+
+        Under accumulation each call ascends by itself (m-sharpness, m the micro-batch).
+
+        Args:
+            closure: Computes the loss and returns it, without calling backward; called once per pass. A
+                :func:`lowland.objective` serves methods that need examples.
+            scaler: The gradient scaler, for float16. Unscale, clip and step as ever afterwards. A step whose first
+                gradient is not finite is spoilt with a nan, so that the scaler skips it.
+
+        Returns:
+            The loss at the weights, unscaled, detached, on the device.
+
+        Raises:
+            TypeError: If ``closure`` cannot be called or returns no tensor, or the method needs examples.
+            ValueError: If the loss is not a scalar or depends on no trainable parameter.
+            RuntimeError: If the closure calls backward itself.
+        """  # noqa: DOC502
+        return self.backward_many([closure], scaler=scaler)
+
+    def backward_many(
+        self, closures: Sequence[Closure], *, scaler: torch.amp.GradScaler | None = None
+    ) -> Tensor:
+        """Like :meth:`backward` for a loss that is a sum over micro-batches, with one ascent for all of them.
+
+        Args:
+            closures: The losses to be summed; to average, divide each by their number. All are called in
+                every pass, so their data must still be at hand.
+            scaler: As for :meth:`backward`.
+
+        Returns:
+            The summed loss at the weights.
+
+        Raises:
+            TypeError: If there is something that cannot be called.
+            ValueError: If there is no closure.
+        """
+        _check_closures(closures)
+        step = Step(self.count, tuple(closures), self._memory, {}, self._learning_rate if self._optimizer else None)
+        with torch.no_grad(), Answers(self._subject, self.policy, closures, scaler) as answers:
+            direction = _run(self.method.direction(step), answers)
+            telemetry = answers.telemetry(direction)
+            with uninterrupted():
+                answers.add(direction, step.written)
+                self._memory = {**self._memory, **step.written}
+                self.telemetry = telemetry
+                self.passes += answers.passes
+                self.count += self._optimizer is None
+        return answers.loss
+
+    def state_dict(self) -> State:
+        """What the method remembers, by parameter name, and the counters; loads with ``weights_only=True``."""
+        memory = {key: dict(vector.parts) for key, vector in self._memory.items()}
+        return {
+            "method": type(self.method).__name__, "count": self.count, "passes": self.passes, "memory": memory
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken.
+
+        Raises:
+            ValueError: If the state is another method's, or names parameters that the model lacks.
+        """
+        if state["method"] != type(self.method).__name__:
+            raise ValueError(
+                f"The state must be this method's, {type(self.method).__name__}, got one of {state['method']}."
+            )
+        parameters = self._subject.parameters
+        strangers = {name for parts in state["memory"].values() for name in parts} - set(parameters)
+        if strangers:
+            raise ValueError(f"The state must fit the model, got memory of {', '.join(sorted(strangers))}.")
+        self._memory = {
+            key: Vector({name: part.to(parameters[name].device, copy=True) for name, part in parts.items()})
+            for key, parts in state["memory"].items()
+        }
+        self.count, self.passes = int(state["count"]), float(state["passes"])
+
+    def _learning_rate(self) -> float | Tensor:
+        assert self._optimizer is not None
+        return self._optimizer.param_groups[0]["lr"]
+
+    def _stepped(self, *_: object) -> None:
+        self.count += 1
+
+
+def _run(algorithm: Direction, answers: Answers) -> Vector:
+    try:
+        request = next(algorithm)
+        while True:
+            request = algorithm.send(answers(request))
+    except StopIteration as finished:
+        return finished.value
+    finally:
+        algorithm.close()
+
+
+def _subject(
+    model: nn.Module, found: Mapping[str, Site], moved: frozenset[str], radii: Mapping[str, float]
+) -> Subject:
+    parameters = {name: site.parameter for name, site in found.items()}
+    devices = {p.device for p in parameters.values()}
+    return Subject(parameters, list(model.modules()), Buffers(model), Randomness(devices), moved, radii)
+
+
+def _moved(found: Mapping[str, Site], methods: Where | None, users: Where | None) -> frozenset[str]:
+    moved = select(found, methods) & select(found, users)
+    if not moved:
+        raise ValueError("where must leave the method something to perturb, got a filter that leaves nothing.")
+    return moved
+
+
+def _check_closures(closures: Sequence[Closure]) -> None:
+    if not closures:
+        raise ValueError("backward_many must be given at least one closure, got none.")
+    for closure in closures:
+        if not callable(closure):
+            raise TypeError(
+                f"The closure must compute the loss when called, got {type(closure).__name__}: "
+                "write backward(lambda: criterion(model(x), y))."
+            )
+
+
+def _refuse_strangers(optimizer: torch.optim.Optimizer, found: Mapping[str, Site]) -> None:
+    known = {id(site.parameter) for site in found.values()}
+    count = sum(id(p) not in known for group in optimizer.param_groups for p in group["params"])
+    if count:
+        raise ValueError(
+            f"The optimiser must train only the model's parameters, got {count} of others: "
+            "bind one module that contains them all."
+        )
+
+
+def _refuse_wrapped(model: nn.Module, found: Mapping[str, Site]) -> None:
+    sharded = any(type(site.parameter.data).__name__ == "DTensor" for site in found.values())
+    if sharded or isinstance(model, nn.parallel.DistributedDataParallel):
+        raise NotImplementedError(
+            "Training over several processes is not supported yet, got a distributed model: "
+            "bind the bare module in one process."
+        )

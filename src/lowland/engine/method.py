@@ -1,0 +1,81 @@
+"""A training method: a frozen value with one generator that reads like the algorithm box of its paper."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from lowland.engine.answer import Policy
+from lowland.engine.bind import Engine
+from lowland.engine.request import Direction
+from lowland.engine.sites import Where
+from lowland.engine.step import Step
+
+__all__ = ["Method"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """Base of all training methods.
+
+    A method asks for gradients by yielding ``step.gradient(...)`` and returns the direction that goes to the
+    optimiser. It sees no parameters, devices, scalers or batch norm: the engine owns those.
+
+    Attributes:
+        PASSES: Forward-backward passes over the batch in one step.
+        REDUCES_TO: Methods that this one becomes, with the settings at which it does.
+        WHERE: Which parameters are perturbed; None is all.
+    """
+
+    PASSES: ClassVar[float] = 1
+    REDUCES_TO: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    WHERE: ClassVar[Where | None] = None
+
+    def direction(self, step: Step) -> Direction:
+        """The algorithm of one step."""
+        raise NotImplementedError
+
+    @property
+    def passes(self) -> float:
+        """Forward-backward passes per step, on average."""
+        return self.PASSES
+
+    def bind(
+        self,
+        model: nn.Module,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        where: Where | None = None,
+        radii: Mapping[str, float] | None = None,
+        buffers: Literal["clean", "every"] = "clean",
+        rng: Literal["same", "fresh"] = "same",
+        watch: bool = False,
+    ) -> Engine:
+        """Make the object that trains ``model`` with this method.
+
+        Args:
+            model: Any module with parameters; every module that the loss trains must be inside.
+            optimizer: The optimiser that will take the steps: its steps are counted, and schedules may follow
+                its learning rate. None counts calls of ``backward``.
+            where: Which parameters are perturbed: a pattern on the name (``"blocks.*"``) or a predicate such as
+                :func:`lowland.norm_only`. The others still get their gradient.
+            radii: Factors on the radius by pattern, such as ``{"head.*": 0.5}``; the norm stays one norm over all
+                that is perturbed.
+            buffers: ``"clean"`` lets only the first pass over the data update buffers such as batch-norm
+                statistics; ``"every"`` lets all passes.
+            rng: ``"same"`` repeats the random numbers (dropout masks) of the first pass in later ones.
+            watch: Also measure the cosine between the clean gradient and the direction, and the realised length
+                of the perturbation; costs one more copy of the gradient.
+
+        Returns:
+            The engine, whose ``backward(closure)`` stands in for ``loss.backward()``.
+
+        Raises:
+            ValueError: If the model has no parameters, a filter picks none of them, or the optimiser trains
+                parameters that are not the model's.
+            NotImplementedError: If the model is wrapped for several processes.
+        """  # noqa: DOC502
+        policy = Policy(buffers, rng, watch)
+        return Engine(self, model, optimizer=optimizer, where=where, radii=radii, policy=policy)

@@ -1,0 +1,125 @@
+"""One long vector kept as tensors by parameter name: what a method computes with."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+__all__ = ["Vector", "ratio"]
+
+
+class Vector:
+    """Tensors by parameter name, with the arithmetic of the one vector they make up together.
+
+    A missing name counts as zero, so gradients that exist in one pass only can be combined. Nothing here
+    waits for the device: inner products and norms are scalars on it, in at least float32.
+
+    Example:
+        >>> g, h = Vector({"a": torch.tensor([3.0, 4.0])}), Vector({"b": torch.ones(1)})
+        >>> g.norm().item(), sorted((g + 2 * h).parts)
+        (5.0, ['a', 'b'])
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Mapping[str, Tensor] | None = None) -> None:
+        self._parts: dict[str, Tensor] | None = dict(parts or {})
+
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """The tensors by name.
+
+        Raises:
+            RuntimeError: If the vector has been given away with ``spend=``.
+        """
+        if self._parts is None:
+            raise RuntimeError("This vector was given away with spend=; keep it by not spending it.")
+        return self._parts
+
+    def give_away(self) -> dict[str, Tensor]:
+        """Hand over the tensors; the vector cannot be used afterwards."""
+        parts, self._parts = self.parts, None
+        return parts
+
+    def only(self, names: frozenset[str]) -> "Vector":
+        """The entries called ``names``; the others become zero."""
+        return Vector({name: part for name, part in self.parts.items() if name in names})
+
+    def clone(self) -> "Vector":
+        """A copy that shares no storage."""
+        return Vector({name: part.clone() for name, part in self.parts.items()})
+
+    def dot(self, other: "Vector") -> Tensor:
+        """Inner product, a scalar in at least float32 on the first tensor's device."""
+        pairs = [(part, other.parts[name]) for name, part in self.parts.items() if name in other.parts]
+        return _total([_inner(a, b) for a, b in pairs])
+
+    def norm(self) -> Tensor:
+        """Euclidean norm, a scalar in at least float32 on the first tensor's device."""
+        return norm(list(self.parts.values()))
+
+    def rejected_from(self, other: "Vector") -> "Vector":
+        """The part at right angles to ``other``; all of the vector where ``other`` is zero or not finite."""
+        return self - ratio(self.dot(other), other.dot(other)) * other
+
+    def __add__(self, other: "Vector") -> "Vector":
+        return self._joined(other, torch._foreach_add, list)
+
+    def __sub__(self, other: "Vector") -> "Vector":
+        return self._joined(other, torch._foreach_sub, lambda parts: list(torch._foreach_neg(parts)))
+
+    def __mul__(self, factor: "float | Tensor | Vector") -> "Vector":
+        if isinstance(factor, Vector):
+            names = [name for name in self.parts if name in factor.parts]
+            mine, theirs = [self.parts[n] for n in names], [factor.parts[n] for n in names]
+            return Vector(dict(zip(names, torch._foreach_mul(mine, theirs), strict=True))) if names else Vector()
+        if not self.parts:
+            return Vector()
+        if isinstance(factor, Tensor):  # a scalar of another dtype must not change the parts' dtype
+            return Vector({name: part * factor.to(part) for name, part in self.parts.items()})
+        return Vector(dict(zip(self.parts, torch._foreach_mul(list(self.parts.values()), factor), strict=True)))
+
+    __rmul__ = __mul__
+
+    def _joined(
+        self,
+        other: "Vector",
+        both: Callable[[list[Tensor], list[Tensor]], tuple[Tensor, ...]],
+        alone: Callable[[list[Tensor]], list[Tensor]],
+    ) -> "Vector":
+        shared = [name for name in self.parts if name in other.parts]
+        extra = [name for name in other.parts if name not in self.parts]
+        joined = dict(self.parts)
+        if shared:
+            values = both([self.parts[n] for n in shared], [other.parts[n] for n in shared])
+            joined.update(zip(shared, values, strict=True))
+        if extra:
+            joined.update(zip(extra, alone([other.parts[n] for n in extra]), strict=True))
+        return Vector(joined)
+
+
+def norm(tensors: list[Tensor]) -> Tensor:
+    """Euclidean norm of all tensors together, a scalar in at least float32."""
+    if not tensors:
+        return torch.zeros(())
+    wide = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+    device = tensors[0].device
+    norms = torch._foreach_norm(tensors, 2, dtype=wide)
+    return torch.linalg.vector_norm(torch.stack([n.to(device) for n in norms]))
+
+
+def ratio(numerator: Tensor | float, denominator: Tensor) -> Tensor:
+    """``numerator / denominator``, and 0 where the denominator is zero, negative or not finite; no sync."""
+    safe = torch.isfinite(denominator) & (denominator > 0)
+    return torch.where(safe, numerator / denominator, torch.zeros_like(denominator))
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    wide = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return torch.dot(a.reshape(-1).to(wide), b.reshape(-1).to(wide))
+
+
+def _total(terms: list[Tensor]) -> Tensor:
+    if not terms:
+        return torch.zeros(())
+    return torch.stack([term.to(terms[0].device) for term in terms]).sum()

@@ -1,0 +1,24 @@
+"""What every test starts from: one torch thread, seed 0, no display, no data folder but the one a test names."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+REAL_DATA = os.environ.pop("LOWLAND_DATA", None)
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _plain_torch():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def real_data(monkeypatch):
+    """The folder of real data that the user named; tests that need it are skipped without."""
+    if REAL_DATA is None:
+        pytest.skip("LOWLAND_DATA names no folder of real data")
+    monkeypatch.setenv("LOWLAND_DATA", REAL_DATA)
+    return REAL_DATA

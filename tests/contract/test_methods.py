@@ -1,0 +1,181 @@
+"""What every training method must obey, without naming one."""
+
+import dataclasses
+
+import pytest
+import torch
+from rigs import assert_same, batches, everything, momentum, net, train
+from torch import nn
+
+import lowland
+from lowland.catalog import load, names
+
+METHODS = names("methods")
+
+pytestmark = pytest.mark.parametrize("name", METHODS)
+
+
+def step(engine, model, poison=None):
+    """One backward on a batch; ``poison`` replaces the loss's gradient in the first pass."""
+    x, y = next(iter(batches(1)))
+    calls = []
+
+    def criterion(outputs, targets):
+        loss = nn.functional.cross_entropy(outputs, targets)
+        calls.append(1)
+        return loss if poison is None or len(calls) > 1 else loss * poison
+
+    return engine.backward(lowland.objective(model, criterion, x, y)), len(calls)
+
+
+def test_builds_with_defaults_and_is_frozen(name):
+    method = load("methods", name)()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        method.PASSES = 7
+
+
+def test_says_its_formula_and_where_it_comes_from(name):
+    doc = load("methods", name).__doc__
+    assert name in {"sgd", "every"} or ("References:" in doc and r":math:" in doc)
+
+
+def test_takes_the_passes_it_states(name):
+    method, model = load("methods", name)(), net()
+    engine = method.bind(model)
+    calls = sum(step(engine, model)[1] for _ in range(10))
+    assert calls == engine.passes == pytest.approx(10 * method.passes)
+
+
+def test_leaves_the_weights_bit_identical(name):
+    model = net()
+    before = [p.clone() for p in model.parameters()]
+    step(load("methods", name)().bind(model), model)
+    assert_same(list(model.parameters()), before)
+
+
+def test_touches_buffers_modes_and_random_state_like_one_plain_pass(name):
+    left, right = net(), net()
+    for model, method in ((left, load("methods", name)()), (right, lowland.SGD())):
+        torch.manual_seed(5)
+        step(method.bind(model), model)
+        model.zero_grad()
+        model.random_state = torch.get_rng_state()
+    assert_same(left.random_state, right.random_state)
+    assert_same(left.state_dict(), right.state_dict())
+
+
+def test_adds_to_the_gradients_that_are_there(name):
+    model = net()
+    engine = load("methods", name)().bind(model)
+    model.eval()
+    step(engine, model)
+    once = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    step(engine, model)
+    twice = [p.grad for p in model.parameters()]
+    torch.testing.assert_close(twice, [None if g is None else 2 * g for g in once], rtol=1e-12, atol=1e-15)
+
+
+def test_gives_no_gradient_to_frozen_and_unused_parameters(name):
+    model = net()
+    step(load("methods", name)().bind(model), model)
+    assert [n for n, p in model.named_parameters() if p.grad is None] == ["frozen", "unused"]
+
+
+def test_returns_the_clean_loss(name):
+    model, plain = net(), net()
+    torch.manual_seed(5)
+    loss, _ = step(load("methods", name)().bind(model), model)
+    torch.manual_seed(5)
+    torch.testing.assert_close(loss, step(lowland.SGD().bind(plain), plain)[0], rtol=1e-12, atol=0)
+    assert not loss.requires_grad
+
+
+@pytest.mark.parametrize("poison", [0.0, float("inf"), float("nan")])
+def test_a_first_gradient_that_is_zero_or_not_finite_leaves_the_weights_alone(name, poison):
+    model = net()
+    before = [p.clone() for p in model.parameters()]
+    step(load("methods", name)().bind(model), model, poison)
+    assert_same(list(model.parameters()), before)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("at", [1, 2])
+def test_is_as_if_it_had_not_begun_when_a_pass_raises(name, error, at):
+    model = net()
+    engine = load("methods", name)().bind(model)
+    step(engine, model)
+    before, count, calls = everything(model), engine.count, []
+
+    def criterion(outputs, targets):
+        model.eval()
+        calls.append(1)
+        if len(calls) == at:
+            raise error("stop")
+        return nn.functional.cross_entropy(outputs, targets)
+
+    if at > engine.method.passes:
+        pytest.skip("never takes that pass")
+    with pytest.raises(error, match="stop"):
+        engine.backward(lowland.objective(model, criterion, *next(iter(batches(1)))))
+    assert_same(everything(model), before)
+    assert engine.count == count
+
+
+def test_goes_on_from_a_checkpoint_bit_for_bit(name, tmp_path):
+    whole = train(load("methods", name)(), steps=6)
+    model, data = net(), list(batches(6))
+    torch.manual_seed(3)
+    for part in (data[:3], data[3:]):
+        engine, opt = load("methods", name)().bind(model), momentum(model)
+        if (tmp_path / "state").exists():
+            state = torch.load(tmp_path / "state", weights_only=True)
+            engine.load_state_dict(state["engine"])
+            opt.load_state_dict(state["optimizer"])
+        for x, y in part:
+            engine.backward(lowland.objective(model, nn.functional.cross_entropy, x, y))
+            opt.step()
+            opt.zero_grad()
+        torch.save({"engine": engine.state_dict(), "optimizer": opt.state_dict()}, tmp_path / "state")
+    assert_same(everything(model), whole)
+    assert engine.count == 6
+
+
+def test_a_scaled_run_equals_the_unscaled_one(name):
+    runs = []
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3)):
+        model = net()
+        engine, opt = load("methods", name)().bind(model), momentum(model)
+        for x, y in batches(8):
+            engine.backward(lowland.objective(model, nn.functional.cross_entropy, x, y), scaler=scaler)
+            opt.step() if scaler is None else (scaler.unscale_(opt), scaler.step(opt), scaler.update())
+            opt.zero_grad()
+        runs.append(everything(model)["state"])
+    torch.testing.assert_close(*runs, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_a_scaler_skips_a_step_whose_first_gradient_is_not_finite(name, bad):
+    model = net()
+    engine, opt, scaler = load("methods", name)().bind(model), momentum(model), torch.amp.GradScaler("cpu")
+    before = [p.clone() for p in model.parameters()]
+    x, y = next(iter(batches(1)))
+    calls = []
+
+    def criterion(outputs, targets):
+        calls.append(1)
+        return nn.functional.cross_entropy(outputs, targets) * (bad if len(calls) == 1 else 1.0)
+
+    engine.backward(lowland.objective(model, criterion, x, y), scaler=scaler)
+    scaler.step(opt)
+    scaler.update()
+    assert_same(list(model.parameters()), before)
+    assert scaler.get_scale() == 2.0**15
+
+
+def test_never_waits_for_the_device(name):
+    """On the meta device any read of a value raises, as a synchronisation would be one."""
+    model = net().to("meta")
+    engine = load("methods", name)().bind(model)
+    x, y = torch.empty(8, 1, 4, 4, dtype=torch.float64, device="meta"), torch.empty(8, 3, device="meta").double()
+    engine.backward(lowland.objective(model, nn.functional.mse_loss, x, y))
+    assert model.head.weight.grad.device.type == "meta"
