@@ -40,12 +40,14 @@ def batches(count=6, size=8, dtype=torch.float64, seed=2):
 
 def everything(model):
     """A copy of all that a pass could change: weights, buffers, modes, gradients, random state."""
-    return copy.deepcopy({
-        "state": model.state_dict(),
-        "modes": [m.training for m in model.modules()],
-        "grads": [p.grad for p in model.parameters()],
-        "random": torch.get_rng_state(),
-    })
+    return copy.deepcopy(
+        {
+            "state": model.state_dict(),
+            "modes": [m.training for m in model.modules()],
+            "grads": [p.grad for p in model.parameters()],
+            "random": torch.get_rng_state(),
+        }
+    )
 
 
 def assert_same(a, b):

@@ -37,7 +37,7 @@ def module(folder: str, name: str) -> ModuleType:
     known = names(folder)
     file = name.replace("-", "_").lower()
     if file not in known:
-        raise unknown(KINDS.get(folder, folder), name, known)
+        raise LookupError(unknown(KINDS.get(folder, folder), name, known))
     return importlib.import_module(f"lowland.{folder}.{file}")
 
 
@@ -79,7 +79,7 @@ def build(folder: str, spec: str, **context: Any) -> Any:  # noqa: ANN401 - see 
     if preset is not None:
         presets = [p for p in vars(thing) if p.startswith("as_")]
         if preset not in presets:
-            raise unknown(f"preset of {name}", preset, presets or ["(none)"])
+            raise LookupError(unknown(f"preset of {name}", preset, presets or ["(none)"]))
         thing = getattr(thing, preset)
     try:
         return thing(**{**context, **arguments})

@@ -61,12 +61,12 @@ def nearest(name: str, choices: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5)
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> LookupError:
-    """The error for a name nobody knows: says the nearest, then lists all."""
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """The sentence for a name nobody knows: says the nearest, then lists all."""
     choices = sorted(choices)
     close = nearest(name, choices)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    return LookupError(f"There is no {kind} called {name!r}.{hint} There are: {', '.join(choices)}.")
+    return f"There is no {kind} called {name!r}.{hint} There are: {', '.join(choices)}."
 
 
 def _refuse_non_number(name: str, value: object) -> None:

@@ -4,15 +4,13 @@ import dataclasses
 
 import pytest
 import torch
-from rigs import assert_same, momentum, train
 
 import lowland
 from lowland.catalog import load, names
+from rigs import assert_same, momentum, train
 
 LIMITS = [
-    (name, to, settings)
-    for name in names("methods")
-    for to, settings in load("methods", name).REDUCES_TO.items()
+    (name, to, settings) for name in names("methods") for to, settings in load("methods", name).REDUCES_TO.items()
 ]
 WITH_RADIUS = [n for n in names("methods") if "rho" in {f.name for f in dataclasses.fields(load("methods", n))}]
 

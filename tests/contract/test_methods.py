@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 import torch
-from rigs import assert_same, batches, everything, momentum, net, train
 from torch import nn
 
 import lowland
 from lowland.catalog import load, names
+from rigs import assert_same, batches, everything, momentum, net, train
 
 METHODS = names("methods")
 
@@ -176,6 +176,9 @@ def test_never_waits_for_the_device(name):
     """On the meta device any read of a value raises, as a synchronisation would be one."""
     model = net().to("meta")
     engine = load("methods", name)().bind(model)
-    x, y = torch.empty(8, 1, 4, 4, dtype=torch.float64, device="meta"), torch.empty(8, 3, device="meta").double()
+    x, y = (
+        torch.empty(8, 1, 4, 4, dtype=torch.float64, device="meta"),
+        torch.empty(8, 3, device="meta").double(),
+    )
     engine.backward(lowland.objective(model, nn.functional.mse_loss, x, y))
     assert model.head.weight.grad.device.type == "meta"

@@ -19,7 +19,7 @@ def check_radius(name: str, value: Schedule) -> None:
     Raises:
         ValueError: If ``value`` is a number that is negative, infinite or nan.
         TypeError: If it is neither a number nor a schedule.
-    """  # noqa: DOC502
+    """
     if not callable(value):
         at_least(name, value, 0)
 
@@ -76,7 +76,7 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class ProportionalToLearningRate:
-    r"""Follows the bound optimiser: :math:`\rho_{low} + (\rho_{high} - \rho_{low})\,(\eta - \eta_{low}) / (\eta_{high} - \eta_{low})`.
+    r"""On a line with the learning rate: ``low`` at ``rate_low``, ``high`` at ``rate_high``.
 
     Never below 0. GSAM's schedule (Zhuang et al., ICLR 2022, section 5); with ``low`` and ``rate_low`` at 0, the
     radius is a fixed multiple of the learning rate.
@@ -98,9 +98,7 @@ class ProportionalToLearningRate:
             at_least(name, getattr(self, name), 0)
         at_least("rate_high", self.rate_high, 0)
         if self.rate_high <= self.rate_low:
-            raise ValueError(
-                f"rate_high must be above rate_low, got {self.rate_high} and {self.rate_low}."
-            )
+            raise ValueError(f"rate_high must be above rate_low, got {self.rate_high} and {self.rate_low}.")
 
     def __call__(self, moment: Moment) -> float | Tensor:
         """The value at this step's learning rate."""

@@ -1,0 +1,1 @@
+"""Answers a method's requests for gradients."""

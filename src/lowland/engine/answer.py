@@ -54,7 +54,11 @@ class Answers:
     """
 
     def __init__(
-        self, subject: Subject, policy: Policy, closures: Sequence[Closure], scaler: torch.amp.GradScaler | None
+        self,
+        subject: Subject,
+        policy: Policy,
+        closures: Sequence[Closure],
+        scaler: torch.amp.GradScaler | None,
     ) -> None:
         self._subject, self._policy, self._closures, self._scaler = subject, policy, closures, scaler
         self._trained = {name: p for name, p in subject.parameters.items() if p.requires_grad}
@@ -203,7 +207,7 @@ def _check(loss: object) -> None:
         raise TypeError(f"The closure must return the loss, a tensor, got {type(loss).__name__}.")
     if loss.numel() != 1:
         raise ValueError(
-            f"The closure must return a scalar loss, got shape {tuple(loss.shape)}: reduce it, for instance by .mean()."
+            f"The closure must return a scalar loss, got shape {tuple(loss.shape)}: reduce it, as by .mean()."
         )
     if not loss.requires_grad:
         raise ValueError("The closure's loss must depend on a trainable parameter, got one without a graph.")

@@ -24,8 +24,8 @@ class Algorithm(Protocol):
     """What the engine needs of a method."""
 
     @property
-    def WHERE(self) -> Where | None:
-        """Which parameters are perturbed."""
+    def where(self) -> Where | None:
+        """Which parameters it perturbs."""
         ...
 
     def direction(self, step: Step) -> Direction:
@@ -64,7 +64,7 @@ class Engine:
         one_of("rng", self.policy.rng, ["same", "fresh"])
         found = sites(model)
         _refuse_wrapped(model, found)
-        self._subject = _subject(model, found, _moved(found, method.WHERE, where), factors(found, radii))
+        self._subject = _subject(model, found, _moved(found, method.where, where), factors(found, radii))
         self.count, self.passes = 0, 0.0
         self.telemetry: dict[str, float | Tensor] = {}
         self._memory: dict[str, Vector] = {}
@@ -91,12 +91,10 @@ class Engine:
             TypeError: If ``closure`` cannot be called or returns no tensor, or the method needs examples.
             ValueError: If the loss is not a scalar or depends on no trainable parameter.
             RuntimeError: If the closure calls backward itself.
-        """  # noqa: DOC502
+        """
         return self.backward_many([closure], scaler=scaler)
 
-    def backward_many(
-        self, closures: Sequence[Closure], *, scaler: torch.amp.GradScaler | None = None
-    ) -> Tensor:
+    def backward_many(self, closures: Sequence[Closure], *, scaler: torch.amp.GradScaler | None = None) -> Tensor:
         """Like :meth:`backward` for a loss that is a sum over micro-batches, with one ascent for all of them.
 
         Args:
@@ -112,7 +110,9 @@ class Engine:
             ValueError: If there is no closure.
         """
         _check_closures(closures)
-        step = Step(self.count, tuple(closures), self._memory, {}, self._learning_rate if self._optimizer else None)
+        step = Step(
+            self.count, tuple(closures), self._memory, {}, self._learning_rate if self._optimizer else None
+        )
         with torch.no_grad(), Answers(self._subject, self.policy, closures, scaler) as answers:
             direction = _run(self.method.direction(step), answers)
             telemetry = answers.telemetry(direction)
@@ -128,7 +128,10 @@ class Engine:
         """What the method remembers, by parameter name, and the counters; loads with ``weights_only=True``."""
         memory = {key: dict(vector.parts) for key, vector in self._memory.items()}
         return {
-            "method": type(self.method).__name__, "count": self.count, "passes": self.passes, "memory": memory
+            "method": type(self.method).__name__,
+            "count": self.count,
+            "passes": self.passes,
+            "memory": memory,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

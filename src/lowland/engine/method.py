@@ -26,12 +26,10 @@ class Method:
     Attributes:
         PASSES: Forward-backward passes over the batch in one step.
         REDUCES_TO: Methods that this one becomes, with the settings at which it does.
-        WHERE: Which parameters are perturbed; None is all.
     """
 
     PASSES: ClassVar[float] = 1
     REDUCES_TO: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    WHERE: ClassVar[Where | None] = None
 
     def direction(self, step: Step) -> Direction:
         """The algorithm of one step."""
@@ -41,6 +39,11 @@ class Method:
     def passes(self) -> float:
         """Forward-backward passes per step, on average."""
         return self.PASSES
+
+    @property
+    def where(self) -> Where | None:
+        """Which parameters the method perturbs; None is all."""
+        return None
 
     def bind(
         self,
@@ -76,6 +79,6 @@ class Method:
             ValueError: If the model has no parameters, a filter picks none of them, or the optimiser trains
                 parameters that are not the model's.
             NotImplementedError: If the model is wrapped for several processes.
-        """  # noqa: DOC502
+        """
         policy = Policy(buffers, rng, watch)
         return Engine(self, model, optimizer=optimizer, where=where, radii=radii, policy=policy)

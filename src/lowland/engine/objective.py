@@ -60,9 +60,7 @@ def objective(model: nn.Module, criterion: Criterion, x: Any, y: Tensor) -> Obje
     """
     counts = {len(leaf) for leaf in _leaves(x)} | {len(y)}
     if counts == {0} or len(counts) != 1:
-        raise ValueError(
-            f"x and y must hold the same number of examples, at least 1, got {sorted(counts)}."
-        )
+        raise ValueError(f"x and y must hold the same number of examples, at least 1, got {sorted(counts)}.")
     return Objective(model, criterion, x, y)
 
 

@@ -105,9 +105,7 @@ def uninterrupted() -> Iterator[None]:
 def _norm(pieces: list[Piece], metric: Metric | None) -> Tensor:
     if metric is None:
         return norm([d for _, _, direction in pieces for d in direction])
-    lengths = [
-        norm([d * metric(name, w) for name, w, d in zip(*piece, strict=True)]) for piece in pieces
-    ]
+    lengths = [norm([d * metric(name, w) for name, w, d in zip(*piece, strict=True)]) for piece in pieces]
     return torch.linalg.vector_norm(torch.stack(lengths)) if lengths else torch.zeros(())
 
 

@@ -18,9 +18,9 @@ It must act element by element: the engine hands it pieces of large tensors.
 
 @dataclass(frozen=True)
 class Ball:
-    """The point of the ball of radius ``rho`` that lies furthest in a direction.
+    r"""The point of the ball of radius ``rho`` that lies furthest in a direction.
 
-    :math:`e = \\rho\\, T^2 s / \\lVert T s \\rVert`, with :math:`T = 1` where no metric is given, over the
+    :math:`e = \rho\, T^2 s / \lVert T s \rVert`, with :math:`T = 1` where no metric is given, over the
     parameters that the method perturbs. Zero where the norm is zero or not finite.
     """
 

@@ -1,6 +1,7 @@
 """Adaptive sharpness-aware minimisation."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -39,8 +40,8 @@ class ASAM(Method):
     eta: float = 0.01
     scale_all: bool = False
 
-    PASSES = 2
-    REDUCES_TO = {"sgd": {"rho": 0.0}}
+    PASSES: ClassVar = 2
+    REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:
         check_radius("rho", self.rho)

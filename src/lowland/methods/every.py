@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lowland.catalog import build
 from lowland.checks import whole
@@ -34,7 +34,7 @@ class Every(Method):
     k: int = 1
     start: int = 0
 
-    REDUCES_TO = {"sam": {}, "sgd": {"method": "sam:rho=0.0", "k": 2}}
+    REDUCES_TO: ClassVar = {"sam": {}, "sgd": {"method": "sam:rho=0.0", "k": 2}}
 
     def __post_init__(self) -> None:
         whole("k", self.k)
@@ -54,9 +54,9 @@ class Every(Method):
         return (self.inner.passes + self.k - 1) / self.k
 
     @property
-    def WHERE(self) -> Where | None:  # type: ignore[override]  # a fact of the inner method
+    def where(self) -> Where | None:
         """Which parameters the inner method perturbs."""
-        return self.inner.WHERE
+        return self.inner.where
 
     def direction(self, step: Step) -> Direction:
         """Run the method if it is its turn."""

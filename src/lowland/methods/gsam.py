@@ -1,6 +1,7 @@
 """Surrogate-gap guided sharpness-aware minimisation."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lowland.blocks.radius import check_radius
 from lowland.engine.method import Method
@@ -31,8 +32,8 @@ class GSAM(Method):
     rho: Schedule = 0.05
     alpha: Schedule = 0.4
 
-    PASSES = 2
-    REDUCES_TO = {"sam": {"alpha": 0.0}}
+    PASSES: ClassVar = 2
+    REDUCES_TO: ClassVar = {"sam": {"alpha": 0.0}}
 
     def __post_init__(self) -> None:
         check_radius("rho", self.rho)

@@ -1,6 +1,7 @@
 """m-sharpness: every m examples ascend by themselves."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lowland.blocks.radius import check_radius
 from lowland.checks import whole
@@ -16,15 +17,15 @@ __all__ = ["MSAM"]
 class MSAM(Method):
     r"""The mean of SAM's gradients over shards of m examples, :math:`d = \sum_i (n_i / n) \nabla L_i(w + e_i)`.
 
-    :math:`e_i = \rho\, g_i / \lVert g_i \rVert_2` of the shard's own gradient. The number of examples that share an
+    :math:`e_i = \rho\, g_i / \lVert g_i \rVert_2` of the shard's own gradient. How many examples share an
     ascent is the largest single effect in the family: the whole batch of several devices is not what the paper
     did, and one device's share is. Two passes over the batch, in smaller pieces; two extra copies of the
     weights within a step, no memory. Needs examples: pass a :func:`lowland.objective` with a mean loss.
 
     Attributes:
         rho: Radius, >= 0; a number or a schedule.
-        m: Examples per ascent, >= 1. Behdin et al. call the *number* of shards m; here, as in Foret et al., it is
-            their size.
+        m: Examples per ascent, >= 1. Behdin et al. call the *number* of shards m; here it is their size, as in
+            Foret et al.
 
     References:
         Foret et al., ICLR 2021, section 4.1. https://arxiv.org/abs/2010.01412
@@ -34,8 +35,8 @@ class MSAM(Method):
     rho: Schedule = 0.05
     m: int = 64
 
-    PASSES = 2
-    REDUCES_TO = {"sam": {"m": 2**40}}
+    PASSES: ClassVar = 2
+    REDUCES_TO: ClassVar = {"sam": {"m": 2**40}}
 
     def __post_init__(self) -> None:
         check_radius("rho", self.rho)

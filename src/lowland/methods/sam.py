@@ -1,6 +1,7 @@
 """Sharpness-aware minimisation."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lowland.blocks.radius import check_radius
 from lowland.engine.method import Method
@@ -32,8 +33,8 @@ class SAM(Method):
 
     rho: Schedule = 0.05
 
-    PASSES = 2
-    REDUCES_TO = {"sgd": {"rho": 0.0}}
+    PASSES: ClassVar = 2
+    REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:
         check_radius("rho", self.rho)
