@@ -1,0 +1,337 @@
+"""Does sharpness-aware minimisation lower the rank of a network's features, and is that why it helps?
+
+One network is trained from several seeds for every radius of a grid, radius 0 being plain SGD. After training, and
+a few times on the way, the rank of every layer's features is taken on training images: the number of principal
+components that explain 99 % of their variance. The paper finds that the rank falls monotonically with the radius
+while the error is lowest at a moderate one, so that low rank comes along with SAM but is not what makes it
+generalise. A larger radius also leaves a larger training loss; the control therefore compares SAM's rank with
+that of SGD at the moment when SGD had the same training loss.
+
+Expect 2 minutes on 2 cores for the digits, and 10 for ``--data fashion-mnist``. ``--paper`` trains the
+paper's network on CIFAR-10 in both settings of its table and is meant for a GPU.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from lowland.checks import at_least, one_of, whole
+from lowland.report.claim import Claim
+from lowland.report.effect import Effect
+from lowland.report.figure import Curve, Figure, Panel
+from lowland.report.grid import Grid, IncompleteError
+from lowland.report.interval import paired
+from lowland.report.shape import at_level, dip, trend
+from lowland.report.table import Table
+from lowland.runs.cell import Cell
+from lowland.runs.context import Context
+from lowland.runs.images import Images, image_run, layers
+from lowland.train.recipe import Recipe
+from lowland.types import Row
+
+__all__ = ["Config"]
+
+QUESTION = "Does SAM lower the rank of features, and is low rank why it generalises better?"
+
+PAPER_TITLE = "Andriushchenko, Bahri, Mobahi, Flammarion, NeurIPS 2023"
+
+RECIPES: Mapping[str, Mapping[str, object]] = {
+    "own": {},
+    "minimal": {"learning_rate": 0.05, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"},
+    "state-of-the-art": {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "steps"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Images):
+    """Settings of the study; the others are those of all image studies.
+
+    Attributes:
+        rhos: The radii, ascending from 0, at least three.
+        seeds: Runs for every radius, from different initialisations; a verdict needs 3.
+        recipes: ``own``, trained as the fields say; ``minimal`` and ``state-of-the-art`` are the paper's two.
+    """
+
+    rhos: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+    seeds: int = 5
+    recipes: tuple[str, ...] = ("own",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("seeds", self.seeds)
+        for rho in self.rhos:
+            at_least("rhos", rho, 0)
+        if len(self.rhos) < 3 or self.rhos[0] != 0 or list(self.rhos) != sorted(set(self.rhos)):
+            raise ValueError(f"rhos must ascend from 0 and be at least three, got {self.rhos}.")
+        for recipe in self.recipes:
+            one_of("recipes", recipe, RECIPES)
+
+
+PAPER = Config(
+    data="cifar10",
+    model="resnet:depth=18,width=64",
+    train=50_000,
+    epochs=200,
+    batch=256,
+    augment=True,
+    examples=10_240,
+    looks=12,
+    rhos=(0.0, 0.1, 0.2, 0.4, 0.6, 0.8),
+    seeds=3,
+    recipes=("minimal", "state-of-the-art"),
+)
+
+
+def cells(config: Config) -> list[Cell]:
+    """A run for every recipe, radius and seed."""
+    return [
+        {"recipe": recipe, "method": f"sam:rho={rho:g}" if rho else "sgd", "rho": rho, "seed": seed}
+        for recipe in config.recipes
+        for rho in config.rhos
+        for seed in range(config.seeds)
+    ]
+
+
+def run(config: Config, cell: Cell, context: Context) -> list[Row]:
+    """Train and measure one network; plain SGD is looked at after every epoch, for the control."""
+    method = str(cell["method"])
+    recipe = Recipe(**{**vars(config.recipe(method)), **RECIPES[str(cell["recipe"])]})
+    return image_run(config, recipe, cell, context, often=method == "sgd")
+
+
+def final(rows: Sequence[Row], recipe: str) -> list[Row]:
+    """The last row of every run of a recipe."""
+    return [row for row in rows if row["final"] and row["recipe"] == recipe]
+
+
+def recipes(rows: Sequence[Row]) -> list[str]:
+    """The recipes, in their order."""
+    return list(dict.fromkeys(row["recipe"] for row in rows))
+
+
+def named(rows: Sequence[Row], recipe: str, name: str) -> str:
+    """The name of an effect, with its recipe where there are several."""
+    return name if len(recipes(rows)) == 1 else f"{recipe}: {name}"
+
+
+def falls_with_rho(rows: Sequence[Row], quantity: str) -> list[Effect]:
+    """Spearman correlation of rho and a layer's quantity, for every layer."""
+    return [
+        Effect.of(named(rows, recipe, layer), trend(Grid.of(final(rows, recipe), f"{quantity}/{layer}")), "below")
+        for recipe in recipes(rows)
+        for layer in layers(rows)
+    ]
+
+
+def u_shaped(rows: Sequence[Row], quantity: str) -> list[Effect]:
+    """How much better the best interior radius is than none, and than the largest."""
+    effects = []
+    for recipe in recipes(rows):
+        found = dip(Grid.of(final(rows, recipe), quantity))
+        chosen = ", ".join(f"{rho:g}" for rho in sorted(set(found.chosen)))
+        note = f"Best interior rho, chosen for each seed by the others: {chosen}."
+        names = ("gain over rho = 0", "loss at the largest rho")
+        for name, size in zip(names, (found.fall, found.rise), strict=True):
+            effects.append(Effect.of(named(rows, recipe, name), size, "above", unit="points", note=note))
+    return effects
+
+
+def rank_falls_beyond_the_best(rows: Sequence[Row]) -> list[Effect]:
+    """Rank at the radius with the best error less rank at the largest, for every layer."""
+    effects = []
+    for recipe in recipes(rows):
+        last = final(rows, recipe)
+        best = dip(Grid.of(last, "test_error")).chosen
+        for layer in layers(rows):
+            grid = Grid.of(last, f"rank/{layer}")
+            there = [grid.column(rho)[at] for at, rho in enumerate(best)]
+            effects.append(Effect.of(named(rows, recipe, layer), paired(there, grid.column(grid.points[-1])), "above"))
+    return effects
+
+
+def matched(rows: Sequence[Row], recipe: str, layer: str) -> list[Row]:
+    """For every run of SAM: its rank, and SGD's from the same seed when it had SAM's training loss.
+
+    Where SGD never got there, its last look counts; where it was there before its first look, the first.
+    """
+    mine = [row for row in rows if row["recipe"] == recipe]
+    found = []
+    for row in final(rows, recipe):
+        if row["rho"] == 0 or row["diverged"]:
+            continue
+        plain = [r for r in mine if r["rho"] == 0 and r["seed"] == row["seed"] and not r["diverged"]]
+        if not plain:
+            raise IncompleteError(f"SGD diverged with seed {row['seed']}, so nothing can be compared with it.")
+        ranks = [r[f"rank/{layer}"] for r in plain]
+        level = at_level([r["train_loss"] for r in plain], ranks, row["train_loss"])
+        sgd = ranks[-1] if level is None else level
+        found.append({"rho": row["rho"], "seed": row["seed"], "sam": row[f"rank/{layer}"], "sgd": sgd})
+    return found
+
+
+def lower_at_equal_loss(rows: Sequence[Row]) -> list[Effect]:
+    """SAM's rank relative to SGD's at equal training loss, mean over the radii, for every layer."""
+    effects = []
+    for recipe in recipes(rows):
+        doubt = Grid.of(final(rows, recipe), "train_loss").doubt
+        if doubt:
+            raise IncompleteError(doubt)
+        for layer in layers(rows):
+            pairs = matched(rows, recipe, layer)
+            seeds = sorted({pair["seed"] for pair in pairs})
+            excess = [
+                fmean(100 * (p["sam"] / p["sgd"] - 1) for p in pairs if p["seed"] == seed) for seed in seeds
+            ]
+            size = paired(excess, [0.0] * len(excess))
+            effects.append(Effect.of(named(rows, recipe, layer), size, "below", unit="%"))
+    return effects
+
+
+def knn_u_shaped(rows: Sequence[Row]) -> list[Effect]:
+    """The U-shape of the nearest-neighbour error on the last layer's features."""
+    return u_shaped(rows, f"knn_error/{layers(rows)[-1]}")
+
+
+CLAIMS = (
+    Claim(
+        id="rank_falls_with_rho",
+        text="The feature rank of every layer falls as rho grows.",
+        source=f"{PAPER_TITLE}: falls in all six grids of the classification experiments",
+        check=lambda rows: falls_with_rho(rows, "rank"),
+    ),
+    Claim(
+        id="density_falls_with_rho",
+        text="In every layer a smaller share of the units is active as rho grows.",
+        source=f"{PAPER_TITLE}: SAM switches ReLU units off",
+        check=lambda rows: falls_with_rho(rows, "density"),
+    ),
+    Claim(
+        id="error_is_u_shaped",
+        text="Test error is lowest at a moderate rho: it falls from rho = 0 and rises again.",
+        source=f"{PAPER_TITLE}: error against rho in the classification experiments",
+        check=lambda rows: u_shaped(rows, "test_error"),
+    ),
+    Claim(
+        id="knn_error_is_u_shaped",
+        text="The error of nearest neighbours on other data, in the last layer's features, is U-shaped too.",
+        source=f"{PAPER_TITLE}: kNN probe on another data set",
+        check=knn_u_shaped,
+    ),
+    Claim(
+        id="rank_falls_beyond_the_best_rho",
+        text="Rank keeps falling where the error already rises: low rank is a by-product, not the cause.",
+        source=f"{PAPER_TITLE}: rank falls on after the best rho",
+        check=rank_falls_beyond_the_best,
+    ),
+    Claim(
+        id="rank_is_lower_at_equal_training_loss",
+        text="SAM's features have a lower rank than SGD's at the moment when SGD had the same training loss.",
+        source="Control of this study: a larger rho also leaves a larger training loss",
+        check=lower_at_equal_loss,
+    ),
+)
+
+
+def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
+    """Error, rank and density against rho, rank over training, and the control."""
+    return [figure for recipe in recipes(rows) for figure in recipe_figures(rows, recipe)]
+
+
+def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
+    """The figures of one recipe."""
+    last, found = final(rows, recipe), layers(rows)
+    at_end = f"after training{'' if len(recipes(rows)) == 1 else f', {recipe}'}"
+    return [
+        Figure(
+            title=f"Error against rho, {at_end}",
+            panels=(
+                against_rho("test error (%)", [Curve.of(last, "test", x="rho", y="test_error")], "On test images"),
+                against_rho(
+                    "kNN error (%)",
+                    [Curve.of(last, "kNN", x="rho", y=f"knn_error/{found[-1]}")],
+                    "Nearest neighbours, other data",
+                ),
+            ),
+            caption="Left: test error. Right: error of 10 nearest neighbours in the last layer's features on data "
+            "that the network was not trained on.",
+        ),
+        Figure(
+            title=f"Rank and density of every layer, {at_end}",
+            panels=(
+                against_rho("feature rank (99 %)", by_layer(last, "rank"), "Rank"),
+                against_rho("share of active units", by_layer(last, "density"), "Density"),
+            ),
+            caption="Left: principal components that explain 99 % of the variance. Right: share of features above 0.",
+        ),
+        Figure(
+            title=f"Rank over training{at_end.removeprefix('after training')}",
+            panels=tuple(over_training(rows, recipe, layer) for layer in found),
+            caption="Feature rank of each layer as training goes on, for every rho.",
+        ),
+        Figure(
+            title=f"Rank at equal training loss{at_end.removeprefix('after training')}",
+            panels=tuple(at_equal_loss(rows, recipe, layer) for layer in found),
+            caption="SAM's rank after training, and that of SGD from the same seeds at the moment when it had the "
+            "same training loss. A gap says that SAM lowers the rank beyond fitting less.",
+        ),
+    ]
+
+
+def against_rho(label: str, curves: Sequence[Curve], title: str) -> Panel:
+    """A panel over the grid of radii."""
+    return Panel(x_label="rho", y_label=label, curves=tuple(curves), title=title, x_scale="even", palette="ordered")
+
+
+def by_layer(rows: Sequence[Row], quantity: str) -> list[Curve]:
+    """A curve for every layer."""
+    return [Curve.of(rows, layer, x="rho", y=f"{quantity}/{layer}") for layer in layers(rows)]
+
+
+def over_training(rows: Sequence[Row], recipe: str, layer: str) -> Panel:
+    """Rank of one layer against the epoch, at the epochs that every radius was looked at."""
+    mine = [row for row in rows if row["recipe"] == recipe and not row["diverged"]]
+    radii = sorted({row["rho"] for row in mine})
+    common = set.intersection(*({row["epoch"] for row in mine if row["rho"] == rho} for rho in radii))
+    shared = [row for row in mine if row["epoch"] in common]
+    curves = [
+        Curve.of(shared, f"rho {rho:g}", x="epoch", y=f"rank/{layer}", where={"rho": rho})
+        for rho in radii
+    ]
+    return Panel(
+        x_label="epoch",
+        y_label="feature rank",
+        curves=tuple(curves),
+        title=layer,
+        x_scale="log",
+        palette="ordered",
+        spread="band",
+    )
+
+
+def at_equal_loss(rows: Sequence[Row], recipe: str, layer: str) -> Panel:
+    """Rank of one layer for SAM, and for SGD at the same training loss."""
+    pairs = matched(rows, recipe, layer)
+    names = {"sam": "SAM", "sgd": "SGD"}
+    return against_rho("feature rank", [Curve.of(pairs, names[key], x="rho", y=key) for key in names], layer)
+
+
+def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
+    """A line for every radius: errors, losses, and every layer's rank and density."""
+    return [results(rows, recipe) for recipe in recipes(rows)]
+
+
+def results(rows: Sequence[Row], recipe: str) -> Table:
+    """The table of one recipe."""
+    last, found = final(rows, recipe), layers(rows)
+    columns = {
+        "test error (%)": "test_error",
+        "train loss": "train_loss",
+        "kNN error (%)": f"knn_error/{found[-1]}",
+        **{f"rank {layer}": f"rank/{layer}" for layer in found},
+        **{f"density {layer}": f"density/{layer}" for layer in found},
+    }
+    curves = [Curve.of(last, heading, x="rho", y=name) for heading, name in columns.items()]
+    lines = [(rho, *(curve.intervals[at] for curve in curves)) for at, rho in enumerate(curves[0].x)]
+    title = "Results by rho" if len(recipes(rows)) == 1 else f"Results by rho, {recipe}"
+    table = Table(title=title, columns=("rho", *columns), rows=tuple(lines), caption="Means over seeds, 95 % intervals.")
+    return table.marked("test error (%)")
