@@ -5,7 +5,7 @@ initialisation and order of batches, so the differences between methods are pair
 mean error; the interval of the difference to the first method says whether that means anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lowland import catalog
@@ -61,7 +61,10 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
             title="Over training",
             panels=(
                 over_training(config, rows, "test_error", "test error (%)"),
-                *(over_training(config, rows, f"rank/{layer}", f"feature rank, {layer}") for layer in layers(rows)),
+                *(
+                    over_training(config, rows, f"rank/{layer}", f"feature rank, {layer}")
+                    for layer in layers(rows)
+                ),
             ),
             caption="Test error, and the feature rank (99 % of the variance) of every layer, as training goes on.",
         )
@@ -75,40 +78,36 @@ def over_training(config: Config, rows: Sequence[Row], quantity: str, label: str
 
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
-    """A line for every method."""
+    """A line for every method: how well it does, and what it makes of the features."""
     last = {(row["method"], row["seed"]): row for row in rows if row["final"]}
-    columns = {
-        "test error (%)": "test_error",
-        "test loss": "test_loss",
-        "calibration error": "test_ece",
-        "train error (%)": "train_error",
-        **{f"rank {layer}": f"rank/{layer}" for layer in layers(rows)},
-        **{f"density {layer}": f"density/{layer}" for layer in layers(rows)},
+    scores = {"test error (%)": "test_error", "test loss": "test_loss", "calibration error": "test_ece"}
+    features = {
+        f"{quantity} {layer}": f"{quantity}/{layer}" for quantity in ("rank", "density") for layer in layers(rows)
     }
-    lines = [
-        (
-            method,
-            *(mean(last, method, name, config.seeds) for name in columns.values()),
-            difference(last, method, config),
-        )
-        for method in config.methods
+    against = f"error less that of {config.methods[0]}"
+    return [
+        Table(
+            title="Methods side by side",
+            columns=("method", *scores, against),
+            rows=tuple((m, *means(last, m, scores, config), difference(last, m, config)) for m in config.methods),
+            caption="Means over seeds with 95 % intervals; the difference, in points, is paired by seed.",
+        ).marked("test error (%)"),
+        Table(
+            title="Features of every layer",
+            columns=("method", *features),
+            rows=tuple((m, *means(last, m, features, config)) for m in config.methods),
+            caption="Feature rank at 99 % of the variance, and share of active units, on training images.",
+        ),
     ]
-    table = Table(
-        title="Methods side by side",
-        columns=("method", *columns, f"error less that of {config.methods[0]} (points)"),
-        rows=tuple(lines),
-        caption="Means over seeds with 95 % intervals; the difference is paired by seed.",
-    )
-    return [table.marked("test error (%)")]
 
 
 Last = dict[tuple[str, int], Row]
 
 
-def mean(last: Last, method: str, name: str, seeds: int) -> Interval | None:
-    """A quantity over the seeds that did not diverge."""
-    rows = [row for seed in range(seeds) if not (row := last[method, seed])["diverged"]]
-    return Curve.of(rows, method, x="method", y=name).intervals[0] if rows else None
+def means(last: Last, method: str, columns: Mapping[str, str], config: Config) -> list[Interval | None]:
+    """Quantities over the seeds that did not diverge."""
+    rows = [last[method, seed] for seed in range(config.seeds)]
+    return [Curve.of(rows, method, x="method", y=name).intervals[0] for name in columns.values()]
 
 
 def difference(last: Last, method: str, config: Config) -> Interval | None:

@@ -145,7 +145,9 @@ def rank_falls_beyond_the_best(rows: Sequence[Row]) -> list[Effect]:
         for layer in layers(rows):
             grid = Grid.of(last, f"rank/{layer}")
             there = [grid.column(rho)[at] for at, rho in enumerate(best)]
-            effects.append(Effect.of(named(rows, recipe, layer), paired(there, grid.column(grid.points[-1])), "above"))
+            effects.append(
+                Effect.of(named(rows, recipe, layer), paired(there, grid.column(grid.points[-1])), "above")
+            )
     return effects
 
 
@@ -153,6 +155,9 @@ def matched(rows: Sequence[Row], recipe: str, layer: str) -> list[Row]:
     """For every run of SAM: its rank, and SGD's from the same seed when it had SAM's training loss.
 
     Where SGD never got there, its last look counts; where it was there before its first look, the first.
+
+    Raises:
+        IncompleteError: If SGD diverged with a seed of SAM's.
     """
     mine = [row for row in rows if row["recipe"] == recipe]
     found = []
@@ -170,7 +175,11 @@ def matched(rows: Sequence[Row], recipe: str, layer: str) -> list[Row]:
 
 
 def lower_at_equal_loss(rows: Sequence[Row]) -> list[Effect]:
-    """SAM's rank relative to SGD's at equal training loss, mean over the radii, for every layer."""
+    """SAM's rank relative to SGD's at equal training loss, mean over the radii, for every layer.
+
+    Raises:
+        IncompleteError: If a run diverged or is missing.
+    """
     effects = []
     for recipe in recipes(rows):
         doubt = Grid.of(final(rows, recipe), "train_loss").doubt
@@ -179,9 +188,7 @@ def lower_at_equal_loss(rows: Sequence[Row]) -> list[Effect]:
         for layer in layers(rows):
             pairs = matched(rows, recipe, layer)
             seeds = sorted({pair["seed"] for pair in pairs})
-            excess = [
-                fmean(100 * (p["sam"] / p["sgd"] - 1) for p in pairs if p["seed"] == seed) for seed in seeds
-            ]
+            excess = [fmean(100 * (p["sam"] / p["sgd"] - 1) for p in pairs if p["seed"] == seed) for seed in seeds]
             size = paired(excess, [0.0] * len(excess))
             effects.append(Effect.of(named(rows, recipe, layer), size, "below", unit="%"))
     return effects
@@ -261,7 +268,7 @@ def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
                 against_rho("feature rank (99 %)", by_layer(last, "rank"), "Rank"),
                 against_rho("share of active units", by_layer(last, "density"), "Density"),
             ),
-            caption="Left: principal components that explain 99 % of the variance. Right: share of features above 0.",
+            caption="Left: components that explain 99 % of the variance. Right: share of features above 0.",
         ),
         Figure(
             title=f"Rank over training{at_end.removeprefix('after training')}",
@@ -279,7 +286,9 @@ def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
 
 def against_rho(label: str, curves: Sequence[Curve], title: str) -> Panel:
     """A panel over the grid of radii."""
-    return Panel(x_label="rho", y_label=label, curves=tuple(curves), title=title, x_scale="even", palette="ordered")
+    return Panel(
+        x_label="rho", y_label=label, curves=tuple(curves), title=title, x_scale="even", palette="ordered"
+    )
 
 
 def by_layer(rows: Sequence[Row], quantity: str) -> list[Curve]:
@@ -293,10 +302,7 @@ def over_training(rows: Sequence[Row], recipe: str, layer: str) -> Panel:
     radii = sorted({row["rho"] for row in mine})
     common = set.intersection(*({row["epoch"] for row in mine if row["rho"] == rho} for rho in radii))
     shared = [row for row in mine if row["epoch"] in common]
-    curves = [
-        Curve.of(shared, f"rho {rho:g}", x="epoch", y=f"rank/{layer}", where={"rho": rho})
-        for rho in radii
-    ]
+    curves = [Curve.of(shared, f"rho {rho:g}", x="epoch", y=f"rank/{layer}", where={"rho": rho}) for rho in radii]
     return Panel(
         x_label="epoch",
         y_label="feature rank",
@@ -333,5 +339,7 @@ def results(rows: Sequence[Row], recipe: str) -> Table:
     curves = [Curve.of(last, heading, x="rho", y=name) for heading, name in columns.items()]
     lines = [(rho, *(curve.intervals[at] for curve in curves)) for at, rho in enumerate(curves[0].x)]
     title = "Results by rho" if len(recipes(rows)) == 1 else f"Results by rho, {recipe}"
-    table = Table(title=title, columns=("rho", *columns), rows=tuple(lines), caption="Means over seeds, 95 % intervals.")
+    table = Table(
+        title=title, columns=("rho", *columns), rows=tuple(lines), caption="Means over seeds, 95 % intervals."
+    )
     return table.marked("test error (%)")
