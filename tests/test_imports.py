@@ -12,7 +12,7 @@ LAYERS = (
     {"catalog", "checks", "files", "seeds", "vector"},
     {"data", "engine", "models", "observe"},
     {"blocks"},
-    {"measure", "methods", "train"},
+    {"measurements", "methods", "train"},
     {"report", "runs"},
     {"studies"},
     {"commands"},
@@ -20,7 +20,7 @@ LAYERS = (
     {"__main__"},
 )
 LEVEL = {place: level for level, places in enumerate(LAYERS) for place in places}
-ALTERNATIVES = ("data/sets", "measure", "methods", "models", "studies")
+ALTERNATIVES = ("data/sets", "measurements", "methods", "models", "studies")
 FILES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
 
 

@@ -15,7 +15,7 @@ __all__ = ["build", "load", "module", "names", "parse"]
 
 KINDS = {
     "methods": "method",
-    "measure": "measurement",
+    "measurements": "measurement",
     "models": "model",
     "data.sets": "data set",
     "studies": "study",

@@ -14,12 +14,12 @@ from lowland.checks import one_of, whole
 from lowland.data.augment import Augment
 from lowland.data.batches import Batches, in_order
 from lowland.data.dataset import Dataset, Split
-from lowland.measure.accuracy import Accuracy
-from lowland.measure.activation_sparsity import ActivationSparsity
-from lowland.measure.calibration import Calibration
-from lowland.measure.feature_rank import FeatureRank
-from lowland.measure.knn_transfer import KnnTransfer
-from lowland.measure.train_test_gap import TrainTestGap
+from lowland.measurements.accuracy import Accuracy
+from lowland.measurements.activation_sparsity import ActivationSparsity
+from lowland.measurements.calibration import Calibration
+from lowland.measurements.feature_rank import FeatureRank
+from lowland.measurements.knn_transfer import KnnTransfer
+from lowland.measurements.train_test_gap import TrainTestGap
 from lowland.observe.measure import measure
 from lowland.observe.reading import Reading
 from lowland.runs.cell import Cell

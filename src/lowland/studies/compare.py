@@ -44,6 +44,9 @@ class Config(Images):
             catalog.module("methods", catalog.parse(method)[0])
 
 
+TINY = Config(train=120, epochs=2, examples=60, looks=2, seeds=2, model="conv:widths=(4,4)")
+
+
 def cells(config: Config) -> list[Cell]:
     """A run for every method and seed."""
     return [{"method": method, "seed": seed} for method in config.methods for seed in range(config.seeds)]

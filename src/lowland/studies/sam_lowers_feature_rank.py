@@ -12,7 +12,7 @@ paper's network on CIFAR-10 in both settings of its table and is meant for a GPU
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from lowland.checks import at_least, one_of, whole
@@ -81,6 +81,8 @@ PAPER = Config(
     recipes=("minimal", "state-of-the-art"),
 )
 
+TINY = Config(train=120, epochs=3, examples=60, looks=2, rhos=(0.0, 0.1, 0.4), seeds=3, model="conv:widths=(4,4)")
+
 
 def cells(config: Config) -> list[Cell]:
     """A run for every recipe, radius and seed."""
@@ -141,13 +143,13 @@ def rank_falls_beyond_the_best(rows: Sequence[Row]) -> list[Effect]:
     effects = []
     for recipe in recipes(rows):
         last = final(rows, recipe)
-        best = dip(Grid.of(last, "test_error")).chosen
+        errors = Grid.of(last, "test_error")
+        best = dict(zip(errors.seeds, dip(errors).chosen, strict=True))
         for layer in layers(rows):
-            grid = Grid.of(last, f"rank/{layer}")
-            there = [grid.column(rho)[at] for at, rho in enumerate(best)]
-            effects.append(
-                Effect.of(named(rows, recipe, layer), paired(there, grid.column(grid.points[-1])), "above")
-            )
+            grid = Grid.of(last, f"rank/{layer}")  # a run that diverged has neither, so the seeds are the same
+            there = [grid.column(best[seed])[at] for at, seed in enumerate(grid.seeds)]
+            size = replace(paired(there, grid.column(grid.points[-1])), doubt=grid.doubt)
+            effects.append(Effect.of(named(rows, recipe, layer), size, "above"))
     return effects
 
 

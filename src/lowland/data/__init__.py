@@ -1,0 +1,1 @@
+"""Real data sets, on the device, in reproducible batches."""

@@ -1,0 +1,1 @@
+"""What a study shows: intervals over seeds, verdicts, tables, figures and the page."""

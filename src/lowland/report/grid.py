@@ -1,0 +1,123 @@
+"""One outcome over a grid of settings, seed by seed: what most claims look at."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lowland.report.number import number
+
+if TYPE_CHECKING:
+    from lowland.types import Row
+
+__all__ = ["Grid", "IncompleteError"]
+
+
+class IncompleteError(LookupError):
+    """Raised where the rows a check needs are not there; the claim's verdict is then *inconclusive*."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table of one outcome: a row per seed, a column per setting; only seeds that have every setting.
+
+    Attributes:
+        over: Name of the setting, such as ``rho``.
+        points: Its values, ascending; p of them.
+        seeds: The complete seeds, ascending; n of them, at least one.
+        values: The outcome, shape ``(n, p)``.
+        doubt: What is missing or diverged, as a sentence; empty if nothing. It forbids a verdict, because the
+            seeds that survive are not a fair sample; see :class:`lowland.report.effect.Effect`.
+    """
+
+    over: str
+    points: tuple[float, ...]
+    seeds: tuple[int, ...]
+    values: tuple[tuple[float, ...], ...]
+    doubt: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        rows: "Iterable[Row]",
+        outcome: "str | Callable[[Row], float]",
+        *,
+        over: str = "rho",
+        where: Mapping[str, Any] | None = None,
+    ) -> "Grid":
+        """Gather the grid from result rows.
+
+        A run counts as diverged if its row says ``diverged`` or its outcome is None or not finite. Two rows
+        with the same seed and setting are refused.
+
+        Args:
+            rows: Rows with the setting, ``seed`` and the outcome.
+            outcome: Name of a column, or a function from a row to the outcome.
+            over: Name of the column with the setting.
+            where: Values that other columns must have, such as ``{"layer": "layer3"}``.
+
+        Returns:
+            The grid of the complete seeds.
+
+        Raises:
+            IncompleteError: If there are no such rows or no seed is complete.
+
+        Example:
+            >>> rows = [{"rho": r, "seed": s, "error": r + s} for r in (0.0, 0.1) for s in (0, 1)]
+            >>> Grid.of(rows, "error").values
+            ((0.0, 0.1), (1.0, 1.1))
+        """
+        found = _cells(rows, outcome, over, where or {})
+        points = tuple(sorted({point for point, _ in found}))
+        seeds = sorted({seed for _, seed in found})
+        bad = [(p, s) for s in seeds for p in points if not math.isfinite(found.get((p, s), math.nan))]
+        whole = tuple(seed for seed in seeds if all(seed != s for _, s in bad))
+        doubt = _doubt(bad, len(points) * len(seeds), over, found.keys())
+        if not whole:
+            raise IncompleteError(doubt or f"There are no rows with {over} and seed to look at.")
+        values = tuple(tuple(found[point, seed] for point in points) for seed in whole)
+        return cls(over=over, points=points, seeds=whole, values=values, doubt=doubt)
+
+    def column(self, point: float) -> tuple[float, ...]:
+        """The outcome at one setting, seed by seed, shape ``(n,)``.
+
+        Raises:
+            LookupError: If the grid has no such setting.
+        """
+        if point not in self.points:
+            known = ", ".join(number(p) for p in self.points)
+            raise LookupError(f"{self.over} must be one of {known}, got {point}.")
+        return tuple(row[self.points.index(point)] for row in self.values)
+
+
+def _cells(
+    rows: "Iterable[Row]", outcome: "str | Callable[[Row], float]", over: str, where: Mapping[str, Any]
+) -> dict[tuple[float, int], float]:
+    cells: dict[tuple[float, int], float] = {}
+    for row in rows:
+        if any(row.get(key) != value for key, value in where.items()):
+            continue
+        cell = (row[over], row["seed"])
+        if cell in cells:
+            raise ValueError(
+                f"rows must have one row per {over} and seed, got two for {over}={cell[0]}, seed {cell[1]}. "
+                "Narrow them with where=."
+            )
+        cells[cell] = _read(row, outcome)
+    return cells
+
+
+def _read(row: "Row", outcome: "str | Callable[[Row], float]") -> float:
+    if row.get("diverged"):
+        return math.nan
+    value = row.get(outcome) if isinstance(outcome, str) else outcome(row)
+    return math.nan if value is None else float(value)
+
+
+def _doubt(bad: list[tuple[float, int]], total: int, over: str, found: Iterable[tuple[float, int]]) -> str:
+    if not bad:
+        return ""
+    known = set(found)
+    named = [f"{over} {number(p)}, seed {s} {'diverged' if (p, s) in known else 'is missing'}" for p, s in bad[:3]]
+    more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
+    return f"{len(bad)} of {total} runs missing or diverged ({'; '.join(named)}{more})."

@@ -1,0 +1,63 @@
+import math
+
+import pytest
+
+from lowland.report.grid import Grid, IncompleteError
+
+
+def rows(*gone, broken=(), seeds=4):
+    return [
+        {"rho": rho, "seed": seed, "error": rho + seed, "diverged": (rho, seed) in broken, "layer": "a"}
+        for seed in range(seeds)
+        for rho in (0.2, 0.0, 0.1)
+        if (rho, seed) not in gone
+    ]
+
+
+def test_gathers_seeds_by_points_in_order():
+    grid = Grid.of(rows(), "error")
+    assert (grid.points, grid.seeds, grid.doubt) == ((0.0, 0.1, 0.2), (0, 1, 2, 3), "")
+    assert grid.column(0.1) == (0.1, 1.1, 2.1, 3.1)
+
+
+def test_the_outcome_may_be_a_function():
+    assert Grid.of(rows(), lambda row: -row["error"]).column(0.0) == (0.0, -1.0, -2.0, -3.0)
+
+
+def test_a_diverged_run_takes_its_seed_out_and_leaves_a_doubt():
+    grid = Grid.of(rows(broken=[(0.2, 1)]), "error")
+    assert grid.seeds == (0, 2, 3)
+    assert grid.doubt == "1 of 12 runs missing or diverged (rho 0.2, seed 1 diverged)."
+
+
+def test_a_missing_run_is_named():
+    assert "rho 0, seed 3 is missing" in Grid.of(rows((0.0, 3)), "error").doubt
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_an_outcome_that_is_no_number_counts_as_diverged(value):
+    changed = [{**row, "error": value} if row["seed"] == 2 else row for row in rows()]
+    assert Grid.of(changed, "error").seeds == (0, 1, 3)
+
+
+def test_no_rows_are_incomplete():
+    with pytest.raises(IncompleteError, match=r"There are no rows with rho and seed to look at"):
+        Grid.of([], "error")
+
+
+def test_no_whole_seed_is_incomplete():
+    broken = [(0.1, seed) for seed in range(4)]
+    with pytest.raises(IncompleteError, match=r"4 of 12 runs missing or diverged .*; and 1 more"):
+        Grid.of(rows(broken=broken), "error")
+
+
+def test_refuses_two_rows_for_one_run():
+    doubled = [*rows(), {"rho": 0.1, "seed": 0, "error": 9.0, "layer": "b"}]
+    with pytest.raises(ValueError, match=r"got two for rho=0.1, seed 0. Narrow them with where="):
+        Grid.of(doubled, "error")
+    assert Grid.of(doubled, "error", where={"layer": "a"}).column(0.1)[0] == 0.1
+
+
+def test_refuses_a_setting_outside_the_grid():
+    with pytest.raises(LookupError, match=r"rho must be one of 0, 0.1, 0.2, got 0.3"):
+        Grid.of(rows(), "error").column(0.3)
