@@ -29,6 +29,11 @@ class Ledger(TorchDispatchMode):
             if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in given:
                 storage = tensor.untyped_storage()
                 self._held[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-        self._held = {key: held for key, held in self._held.items() if not held[0].expired()}
-        self.peak = max(self.peak, sum(size for _, size in self._held.values()))
+        self.peak = max(self.peak, self.held)
         return outputs
+
+    @property
+    def held(self):
+        """Bytes held now, of those allocated inside the block."""
+        self._held = {key: held for key, held in self._held.items() if not held[0].expired()}
+        return sum(size for _, size in self._held.values())

@@ -152,7 +152,9 @@ def test_answers_that_are_not_finite_are_refused_by_words(measurement, model):
     assert traces(model)[1] == before
 
 
-@pytest.mark.parametrize("name", [n for n in catalog.names("measurements") if catalog.load("measurements", n).FEATURES])
+@pytest.mark.parametrize(
+    "name", [n for n in catalog.names("measurements") if catalog.load("measurements", n).FEATURES]
+)
 def test_unknown_layers_are_refused_by_words(name, model):
     measurement = catalog.build("measurements", name)
     with pytest.raises(LookupError, match=r"no layer called 'nrom'. Did you mean norm"):

@@ -74,11 +74,14 @@ class Perturbation:
         backup = [w.clone() for w in weights]
         self._journal.append([weights, backup])
         e = direction if spent else [d.clone() for d in direction]
+        finite = scale.is_cpu and bool(scale > 0)  # on the CPU a look costs nothing
         for name, w, d in zip(names, weights, e, strict=True):
+            if not finite:
+                d.nan_to_num_(0.0, 0.0, 0.0)  # zero times infinity is not zero
             if metric is not None:
-                d.mul_(metric(name, w).square_())
+                t = metric(name, w)
+                d.mul_(t).mul_(t)
             step = scale * self.factors[name] if name in self.factors else scale
-            d.nan_to_num_(0.0, 0.0, 0.0)  # where the scale is zero because the direction is not finite
             w.addcmul_(d, step.to(w))
         if spent:
             torch._foreach_copy_(direction, backup)

@@ -1,0 +1,102 @@
+"""A study: a module that asks one question, lists the runs that answer it, and does one run at a time."""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from lowland import catalog
+
+__all__ = ["Study", "load"]
+
+NEEDED = ("QUESTION", "Config", "cells", "run")
+
+
+class Study:
+    """What the runner, the report and the command line may ask of a study.
+
+    A study's module has ``QUESTION`` (one sentence), ``Config`` (a frozen dataclass whose defaults are
+    quick on two CPU cores), ``cells(config)`` (the runs to do: flat dicts of plain values, all different) and
+    ``run(config, cell, context)`` (the rows of one run: plain values, the same bits every time).
+    It may have ``PAPER`` (a Config of full size), ``CLAIMS``, ``figures(config, rows)``, ``tables(config, rows)``
+    and ``check(config)``, which refuses by words what would make every run fail, such as missing data.
+
+    Args:
+        reference: A name in ``studies/``, or the path of a Python file of your own.
+
+    Raises:
+        TypeError: If the module lacks a part; the sentence names it.
+    """
+
+    def __init__(self, reference: str) -> None:
+        self.reference = _absolute(reference)
+        self.module = load(self.reference)
+        self.name = Path(self.reference).stem
+        lacking = [part for part in NEEDED if not hasattr(self.module, part)]
+        if lacking:
+            raise TypeError(
+                f"The study {self.name} must define {', '.join(NEEDED)}; it lacks {', '.join(lacking)}."
+            )
+
+    def check(self, config: object) -> None:
+        """Let the study refuse settings before anything is run."""
+        check = self.part("check", None)
+        if callable(check):
+            check(config)
+
+    def cells(self, config: object) -> list[Mapping[str, object]]:
+        """The runs to do, in the order of ``rows.jsonl``."""
+        return list(self.module.cells(config))
+
+    def part(self, name: str, otherwise: object = ()) -> object:
+        """A part that a study may leave out, such as ``CLAIMS``."""
+        return getattr(self.module, name, otherwise)
+
+    def source(self) -> str:
+        """Digest of the study's code, to notice that it changed between two runs."""
+        file = self.module.__file__
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+
+
+def load(reference: str) -> ModuleType:
+    """The module behind a name in ``studies/`` or behind a path ending in ``.py``.
+
+    A name that nothing has is a LookupError that says the nearest ones.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    if not reference.endswith(".py"):
+        return catalog.module("studies", reference)
+    path = Path(reference)
+    if not path.is_file():
+        raise FileNotFoundError(f"The study must be a name or a Python file, got {reference}: no such file.")
+    return sys.modules.get(_module_name(path)) or _execute(path)
+
+
+def _absolute(reference: str) -> str:
+    return str(Path(reference).resolve()) if reference.endswith(".py") else reference
+
+
+def _module_name(path: Path) -> str:
+    # One name per file, found again in the worker, so that the file's classes can be sent there.
+    return f"lowland_study_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
+
+
+def _execute(path: Path) -> ModuleType:
+    name = _module_name(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} must be a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # so that it can import the files beside it
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,1 @@
+"""Training: the one loop, with checkpoints that resume bit for bit."""
