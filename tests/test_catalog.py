@@ -28,7 +28,7 @@ def test_a_spec_builds_what_it_says(spec, method):
 @pytest.mark.parametrize(
     ("folder", "spec", "error", "words"),
     [
-        ("methods", "samm", LookupError, r"no method called 'samm'. Did you mean sam or msam or asam\? There are"),
+        ("methods", "samm", LookupError, r"no method called 'samm'. Did you mean sam or msam or gsam\? There are"),
         ("models", "cnn", LookupError, "no model called 'cnn'.*There are: conv, mlp, resnet, vit"),
         ("methods", "asam.as_released", LookupError, "preset of asam called 'as_released'"),
         ("methods", "sam.fast", LookupError, r"no preset of sam called 'fast'. There are: \(none\)"),

@@ -11,7 +11,7 @@ from lowland.report.page import Page, render
 from lowland.runs.cell import check_cells
 from lowland.runs.context import Context
 
-STUDIES = [name for name in names("studies")]
+STUDIES = names("studies")
 
 
 def rows_of(study, folder, cells=None):

@@ -64,7 +64,7 @@ def test_a_diverged_run_forbids_every_verdict():
 
 def test_the_control_compares_at_equal_training_loss():
     rows = invented(rank=lambda rho: 50, error=lambda rho: rho)
-    half = [row for row in matched(rows, "own", "a") if row["rho"] == 0.4 and row["seed"] == 0][0]
+    half = next(row for row in matched(rows, "own", "a") if row["rho"] == 0.4 and row["seed"] == 0)
     assert half["sgd"] == pytest.approx(90 - 5 * 0.4)  # between losses 0.5 (rank 90) and 0.25 (rank 85)
 
 
@@ -90,7 +90,7 @@ def test_bad_settings_are_refused_by_words(wrong, words):
 
 
 def test_unknown_names_say_the_nearest():
-    with pytest.raises(LookupError, match="no data set called 'digit'. Did you mean digits"):
+    with pytest.raises(LookupError, match=r"no data set called 'digit'. Did you mean digits"):
         Config(data="digit")
-    with pytest.raises(LookupError, match="no model called 'convv'. Did you mean conv"):
+    with pytest.raises(LookupError, match=r"no model called 'convv'. Did you mean conv"):
         Config(model="convv:widths=(4,)")

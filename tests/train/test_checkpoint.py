@@ -111,7 +111,7 @@ def test_a_new_checkpoint_replaces_the_old_and_leaves_other_files_alone(saved):
 
 
 def test_leftovers_of_a_killed_process_are_swept_by_the_next_checkpoint(saved):
-    for name in (".manifest.json.7.part", f"weights-{'0' * 16}.safetensors", f".state-{'0' * 16}.pt.7.part"):
+    for name in (".manifest.json.half", f"weights-{'0' * 16}.safetensors", f".state-{'0' * 16}.pt.half"):
         (saved[0] / name).write_text("half")
     save(saved[0], saved[1], {})
     assert len(list(saved[0].iterdir())) == 3

@@ -14,10 +14,10 @@ from rich.console import Console
 from lowland.commands.door import door, warn
 from lowland.commands.publish import publish
 from lowland.commands.result import say_failures, say_result
+from lowland.files import read_json, write_whole
 from lowland.runs.cell import Cell, check_cells
 from lowland.runs.devices import devices
 from lowland.runs.environment import changes, environment
-from lowland.runs.files import read_json, write_whole
 from lowland.runs.folder import RunFolder
 from lowland.runs.grid import Outcome, run_grid
 from lowland.runs.index import find

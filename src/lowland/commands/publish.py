@@ -8,9 +8,9 @@ from typing import Any, cast
 from lowland.commands.cost import cost
 from lowland.commands.prose import flowing, readable
 from lowland.commands.source import sections
+from lowland.files import read_json, write_whole
 from lowland.report.claim import Claim, judge_all
 from lowland.report.page import Page, write_page
-from lowland.runs.files import read_json, write_whole
 from lowland.runs.folder import RunFolder
 from lowland.runs.grid import Outcome
 from lowland.runs.study import Study

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lowland import seeds
+from lowland.seeds import generator
 
 __all__ = ["Sketch"]
 
@@ -30,9 +30,9 @@ class Sketch:
 
     def __init__(self, width: int, size: int, *, seed: int, name: str) -> None:
         self.size = size
-        generator = seeds.generator(seed, "sketch", name)
-        self.order = torch.randperm(width, generator=generator)
-        self.signs = torch.randint(0, 2, (width,), generator=generator) * 2 - 1
+        draw = generator(seed, "sketch", name)
+        self.order = torch.randperm(width, generator=draw)
+        self.signs = torch.randint(0, 2, (width,), generator=draw) * 2 - 1
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Rows (n, d) to rows (n, m)."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from lowland.report.files import slug
 from lowland.report.interval import Interval, interval
 from lowland.report.number import number
+from lowland.report.slug import slug
 
 if TYPE_CHECKING:
     from lowland.types import Row

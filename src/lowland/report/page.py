@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lowland.files import write_whole
 from lowland.report.claim import Verdict
 from lowland.report.figure import Figure, Panel
-from lowland.report.files import write_whole
 from lowland.report.table import Table, cell_text
 
 __all__ = ["Page", "render", "write_page"]

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowland.files import write_whole
 from lowland.report.figure import Curve, Figure, Panel
-from lowland.report.files import write_whole
 from lowland.report.number import number
 from lowland.report.style import LIGHT, MARKERS, RC, distinct, ordered
 

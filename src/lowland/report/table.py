@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowland.report.files import slug, write_whole
+from lowland.files import write_whole
 from lowland.report.interval import Interval
 from lowland.report.latex import escape
 from lowland.report.number import number
+from lowland.report.slug import slug
 
 if TYPE_CHECKING:
     import rich.table

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lowland.files import read_json, write_whole
 from lowland.runs.cell import Cell, describe, key, to_json
-from lowland.runs.files import read_json, write_whole
 
 __all__ = ["RunFolder"]
 

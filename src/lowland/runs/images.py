@@ -32,7 +32,7 @@ from lowland.train.recipe import Recipe
 from lowland.types import Batches as Pairs
 from lowland.types import Row
 
-__all__ = ["Images", "image_run", "layers", "look_epochs"]
+__all__ = ["Images", "check_images", "image_run", "layers", "look_epochs"]
 
 WIDEST = 16384
 NEIGHBOURS = {"fashion-mnist": "mnist", "mnist": "fashion-mnist", "cifar10": "cifar100", "cifar100": "cifar10"}
@@ -90,6 +90,24 @@ class Images:
             weight_decay=self.weight_decay,
             schedule=self.schedule,
         )
+
+
+def check_images(settings: Images, methods: Iterable[str]) -> None:
+    """Refuse what would make every run fail: missing data, a class without images, wrong arguments of a spec.
+
+    Raises:
+        FileNotFoundError: If the data is not on this machine.
+        LookupError: If a name is unknown.
+        TypeError: If a spec has an argument that there is not.
+        ValueError: If an argument is out of its range.
+    """
+    for method in methods:
+        settings.recipe(method)
+    data = _data(settings.data, settings.train)
+    model: nn.Module = catalog.build("models", settings.model, shape=data.shape, classes=len(data.classes))
+    for method in methods:
+        settings.recipe(method).built().bind(model)
+    _transfer(settings, data)
 
 
 def image_run(settings: Images, recipe: Recipe, cell: Cell, context: Context, often: bool = False) -> list[Row]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lowland.runs.files import read_json
+from lowland.files import read_json
 
 __all__ = ["Run", "find", "summarise"]
 

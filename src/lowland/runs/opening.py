@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lowland.files import clear_halves, read_json, write_whole
 from lowland.runs.cell import Cell, to_json
-from lowland.runs.files import clear_halves, read_json, write_whole
 from lowland.runs.folder import RunFolder
 from lowland.runs.lock import lock
 

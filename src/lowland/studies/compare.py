@@ -15,7 +15,7 @@ from lowland.report.interval import Interval, paired
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.images import Images, image_run, layers
+from lowland.runs.images import Images, check_images, image_run, layers
 from lowland.types import Row
 
 __all__ = ["Config"]
@@ -50,6 +50,11 @@ TINY = Config(train=120, epochs=2, examples=60, looks=2, seeds=2, model="conv:wi
 def cells(config: Config) -> list[Cell]:
     """A run for every method and seed."""
     return [{"method": method, "seed": seed} for method in config.methods for seed in range(config.seeds)]
+
+
+def check(config: Config) -> None:
+    """Refuse by words what would make every run fail."""
+    check_images(config, config.methods)
 
 
 def run(config: Config, cell: Cell, context: Context) -> list[Row]:

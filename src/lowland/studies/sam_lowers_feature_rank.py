@@ -25,7 +25,7 @@ from lowland.report.shape import at_level, dip, trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.images import Images, image_run, layers
+from lowland.runs.images import Images, check_images, image_run, layers
 from lowland.train.recipe import Recipe
 from lowland.types import Row
 
@@ -92,6 +92,11 @@ def cells(config: Config) -> list[Cell]:
         for rho in config.rhos
         for seed in range(config.seeds)
     ]
+
+
+def check(config: Config) -> None:
+    """Refuse by words what would make every run fail."""
+    check_images(config, ["sgd", "sam"])
 
 
 def run(config: Config, cell: Cell, context: Context) -> list[Row]:

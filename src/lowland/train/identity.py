@@ -58,7 +58,9 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
 
 
 def _recipe(setup: Setup) -> dict[str, Any]:
-    overruled = {name for part, names in OVERRULED.items() if getattr(setup.parts, part) is not None for name in names}
+    overruled = {
+        name for part, names in OVERRULED.items() if getattr(setup.parts, part) is not None for name in names
+    }
     return {
         name: getattr(setup.recipe, name)
         for name in vars(setup.recipe)

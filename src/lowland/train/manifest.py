@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lowland.train.atomic import write
+from lowland.files import clear_halves, write_whole
 
 __all__ = ["commit", "exists", "verified"]
 
@@ -16,7 +16,6 @@ NAME = "manifest.json"
 FORMAT = "lowland checkpoint 1"
 ENDINGS = {"weights": "safetensors", "state": "pt"}
 OURS = re.compile(r"(weights-[0-9a-f]{16}\.safetensors|state-[0-9a-f]{16}\.pt)")
-PARTS = re.compile(rf"\.({OURS.pattern}|manifest\.json)\.\d+\.part")
 
 
 def commit(folder: Path, contents: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
@@ -36,8 +35,8 @@ def commit(folder: Path, contents: Mapping[str, bytes], about: Mapping[str, Any]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for kind, content in contents.items():
-            write(folder / files[kind]["name"], content)
-        write(folder / NAME, text.encode())
+            write_whole(folder / files[kind]["name"], content)
+        write_whole(folder / NAME, text)
     except OSError as error:
         _sweep(folder)
         raise OSError(
@@ -121,9 +120,10 @@ def _remedy(folder: Path) -> str:
 def _sweep(folder: Path) -> None:
     """Remove files of ours that no manifest names; on trouble leave them for the next time."""
     with contextlib.suppress(OSError, ValueError):
+        clear_halves(folder)
         named = (
             {entry["name"] for entry in _manifest(folder)["files"].values()} if (folder / NAME).exists() else set()
         )
         for path in folder.iterdir():
-            if PARTS.fullmatch(path.name) or (OURS.fullmatch(path.name) and path.name not in named):
+            if OURS.fullmatch(path.name) and path.name not in named:
                 path.unlink()

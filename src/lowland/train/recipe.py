@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lowland import catalog
+from lowland.catalog import build
 from lowland.checks import at_least, fraction, one_of, whole
 from lowland.engine.method import Method
 from lowland.train import precision, schedule
@@ -82,7 +82,7 @@ class Recipe:
             TypeError: If the method is neither a spec nor a method.
         """
         if isinstance(self.method, str):
-            return catalog.build("methods", self.method)
+            return build("methods", self.method)
         if not isinstance(self.method, Method):
             raise TypeError(f"method must be a training method or its spec, got {self.method!r}.")
         return self.method

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from lowland.runs.files import clear_halves, read_json, write_whole
+from lowland.files import clear_halves, read_json, write_whole
 
 
 def test_writing_replaces_the_whole_file(tmp_path):
@@ -18,7 +18,7 @@ def test_writing_replaces_the_whole_file(tmp_path):
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     code = (
         "import resource, pathlib, sys\n"
-        "from lowland.runs.files import write_whole\n"
+        "from lowland.files import write_whole\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "write_whole(pathlib.Path(sys.argv[1]), 'x' * 5000)"
     )
@@ -32,16 +32,22 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
 
 
-def test_a_missing_folder_is_said(tmp_path):
-    with pytest.raises(OSError, match=r"nowhere/a.txt could not be written .No such file"):
-        write_whole(tmp_path / "nowhere" / "a.txt", "text")
+def test_text_and_bytes_go_into_folders_that_are_made(tmp_path):
+    assert write_whole(tmp_path / "a" / "b.txt", b"\0").read_bytes() == b"\0"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+def test_a_place_that_cannot_be_is_said(tmp_path):
+    with pytest.raises(OSError, match=r"full could not be written \(.*\). What was there before is untouched"):
+        write_whole(write_whole(tmp_path / "file", "old") / "full", "x")
+    assert (tmp_path / "file").read_text() == "old"
 
 
 def test_an_error_on_the_way_leaves_the_old_file(tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("old")
     with pytest.raises(TypeError):
-        write_whole(file, None)
+        write_whole(file, 7)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
