@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Keeps glibc from giving memory back between steps: page faults would be timed otherwise, whoever comes last.
+HOLD := MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000
 
 .PHONY: help demo test check bench format clean
 
@@ -24,7 +26,7 @@ check: $(READY) ## Lint, format, types, layers
 
 bench: $(READY) ## Time and memory of a training step beside other libraries, as ratios
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
-	$(ONE) $(BIN)/python bench/steps.py
+	$(ONE) $(HOLD) $(BIN)/python bench/steps.py
 
 format: $(READY) ## Put the code into shape
 	$(BIN)/ruff check --fix .

@@ -2,13 +2,14 @@
 
     make bench            # or: python bench/steps.py --rounds 100 --device cuda
 
-All arms take turns, one step each a round, on one thread; a figure is the minimum and the lower quartile over the
+All arms take turns in a drawn order, one step each a round, on one thread; a figure is the minimum and the lower quartile over the
 rounds, as a ratio to two bare passes and one optimiser step of the same run. Memory is the peak of a step beyond
 a plain step's, in units of the trainable weights.
 """
 
 import argparse
 import copy
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -147,8 +148,9 @@ def clock(step, device) -> float:
 def times(arms, rounds, device) -> dict[str, np.ndarray]:
     """Seconds of every step, arm by arm; an arm that skips passes is timed over ten steps at once."""
     taken = {name: [] for name in arms}
+    draw = random.Random(0)
     for number in range(rounds + 3):
-        for name, step in arms.items():
+        for name, step in draw.sample(list(arms.items()), len(arms)):  # no arm always follows the same other one
             repeat = 10 if "10th" in name else 1
             if repeat > 1 and number % 5:
                 continue

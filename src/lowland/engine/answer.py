@@ -121,15 +121,16 @@ class Answers:
     @property
     def loss(self) -> Tensor:
         """The loss at the weights, or at the only point where it was asked for."""
-        return torch.stack(list((self._losses or self._beside).values())).sum()
+        return _sum(self._losses or self._beside)
 
     def telemetry(self, direction: Vector) -> dict[str, float | Tensor]:
         """What the step did, on the device; see :attr:`lowland.engine.bind.Engine.telemetry`."""
-        seen: dict[str, float | Tensor] = {"passes": self.passes, "loss": self.loss}
+        loss = self.loss
+        seen: dict[str, float | Tensor] = {"passes": self.passes, "loss": loss}
         if self._losses and self._beside:
-            seen["sharpness"] = torch.stack(list(self._beside.values())).sum() - self.loss
+            seen["sharpness"] = _sum(self._beside) - loss
         if self._scales:
-            seen["ascended"] = torch.stack([(scale > 0).float() for scale in self._scales]).mean()
+            seen["ascended"] = (torch.stack(self._scales) > 0).float().mean()
         if self._lengths:
             seen["length"] = torch.stack(self._lengths).mean()
         if self._policy.watch:
@@ -170,7 +171,7 @@ class Answers:
         losses = [self._backward(closure, request, first) for closure in chosen]
         total = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         clean = request.at is None and first
-        (self._losses if clean else self._beside)[request.on] = share * total
+        (self._losses if clean else self._beside)[request.on] = total if share == 1 else share * total
         self.passes += share * len(chosen) / len(self._closures)
         gradient = Vector({name: p.grad for name, p in self._trained.items() if p.grad is not None})
         self._clear_gradients()
@@ -200,6 +201,11 @@ class Answers:
         self._subject.randomness.set(self._random)
         for module, training in zip(self._subject.modules, self._modes, strict=True):
             module.training = training
+
+
+def _sum(losses: Mapping[Shard | None, Tensor]) -> Tensor:
+    terms = list(losses.values())
+    return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
 
 
 def _check(loss: object) -> None:

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -15,19 +15,20 @@ from lowland.vector import Vector, norm, ratio
 
 __all__ = ["Perturbation", "uninterrupted"]
 
-SMALLEST_PIECE = 2**15
+SMALLEST_PIECE = 2**17
 PIECES = 64
 
 Piece = tuple[list[str], list[Tensor], list[Tensor]]
+"""Names of parameters, some of their weights, and the direction's entries for those."""
 
 
 @dataclass
 class Perturbation:
     """The weights at ``w + e``, with what is needed to bring them back.
 
-    Works piece by piece, a piece being about a sixty-fourth of the weights, so that beside the backup only
-    one piece is ever held twice. A spent direction becomes the backup: then the step holds one extra copy
-    of the perturbed weights in all.
+    Works piece by piece, so that beside the backup only a piece is ever held twice, and on a CPU the piece is
+    still in the cache when it is backed up. A spent direction becomes the backup: then the step holds one extra
+    copy of the perturbed weights in all.
 
     Attributes:
         weights: The parameters that move, by name.
@@ -36,7 +37,8 @@ class Perturbation:
 
     weights: Mapping[str, Tensor]
     factors: Mapping[str, float]
-    _journal: list[list[list[Tensor]]] = field(default_factory=list)
+    _moved: list[Tensor] = field(default_factory=list)
+    _backup: list[Tensor] = field(default_factory=list)
 
     def apply(self, at: Ball | Vector, spend: Vector | None) -> tuple[Tensor, Tensor]:
         """Move the weights by ``at``.
@@ -53,39 +55,34 @@ class Perturbation:
         pieces = list(_pieces(names, self.weights, parts))
         length = _norm(pieces, metric)
         scale = ratio(at.rho, length) if isinstance(at, Ball) else torch.ones_like(length)
-        for piece in pieces:
-            self._move(piece, metric, scale, spent)
+        finite = scale.is_cpu and bool(scale > 0)  # on the CPU a look costs nothing
+        for names, weights, direction in pieces:
+            e = direction if spent else [d.to(w.dtype, copy=True) for w, d in zip(weights, direction, strict=True)]
+            _shape(e, names, weights, metric, finite)
+            self._move(weights, e, [self._step(scale, name) for name in names])
         return scale, length
 
     def restore(self) -> None:
         """Copy the weights back; safe to call again."""
-        while self._journal:
-            moved, backup = self._journal[-1]
-            torch._foreach_copy_(moved, backup)
-            self._journal.pop()
+        if self._moved:
+            torch._foreach_copy_(self._moved, self._backup)
+        self._moved, self._backup = [], []
 
     def distance(self) -> Tensor:
         """How far the weights really are from where they were, after rounding, a scalar on the device."""
-        lengths = [norm(list(torch._foreach_sub(moved, backup))) for moved, backup in self._journal]
-        return torch.linalg.vector_norm(torch.stack(lengths)) if lengths else torch.zeros(())
+        return norm([w - backup for w, backup in zip(self._moved, self._backup, strict=True)])
 
-    def _move(self, piece: Piece, metric: Metric | None, scale: Tensor, spent: bool) -> None:
-        names, weights, direction = piece
-        backup = [w.clone() for w in weights]
-        self._journal.append([weights, backup])
-        e = direction if spent else [d.clone() for d in direction]
-        finite = scale.is_cpu and bool(scale > 0)  # on the CPU a look costs nothing
-        for name, w, d in zip(names, weights, e, strict=True):
-            if not finite:
-                d.nan_to_num_(0.0, 0.0, 0.0)  # zero times infinity is not zero
-            if metric is not None:
-                t = metric(name, w)
-                d.mul_(t).mul_(t)
-            step = scale * self.factors[name] if name in self.factors else scale
-            w.addcmul_(d, step.to(w))
-        if spent:
-            torch._foreach_copy_(direction, backup)
-            self._journal[-1][1] = direction
+    def _step(self, scale: Tensor, name: str) -> Tensor:
+        return scale * self.factors[name] if name in self.factors else scale
+
+    def _move(self, weights: list[Tensor], e: list[Tensor], steps: list[Tensor]) -> None:
+        """Add ``steps * e`` to the weights; ``e`` then holds what they were."""
+        steps = [step.to(w) for step, w in zip(steps, weights, strict=True)]
+        moved = torch._foreach_addcmul(weights, e, steps)
+        torch._foreach_copy_(e, weights)
+        self._backup += e
+        self._moved += weights
+        torch._foreach_copy_(weights, list(moved))
 
 
 @contextmanager
@@ -105,11 +102,20 @@ def uninterrupted() -> Iterator[None]:
             previous(signal.SIGINT, caught[0])
 
 
+def _shape(e: list[Tensor], names: list[str], weights: list[Tensor], metric: Metric | None, finite: bool) -> None:
+    """Stretch a piece of the direction by the metric, and take out what a scale of zero cannot switch off."""
+    if not finite:
+        for part in e:
+            part.nan_to_num_(0.0, 0.0, 0.0)
+    if metric is not None:
+        for part, t in zip(e, map(metric, names, weights), strict=True):
+            part.mul_(t).mul_(t)
+
+
 def _norm(pieces: list[Piece], metric: Metric | None) -> Tensor:
     if metric is None:
         return norm([d for _, _, direction in pieces for d in direction])
-    lengths = [norm([d * metric(name, w) for name, w, d in zip(*piece, strict=True)]) for piece in pieces]
-    return torch.linalg.vector_norm(torch.stack(lengths)) if lengths else torch.zeros(())
+    return norm([norm([d * metric(n, w)]) for piece in pieces for n, w, d in zip(*piece, strict=True)])
 
 
 def _pieces(names: list[str], weights: Mapping[str, Tensor], parts: Mapping[str, Tensor]) -> Iterator[Piece]:
@@ -122,17 +128,18 @@ def _pieces(names: list[str], weights: Mapping[str, Tensor], parts: Mapping[str,
             if filled and filled + w.numel() > limit:
                 yield piece
                 piece, filled = ([], [], []), 0
-            for column, value in zip(piece, (name, w, d), strict=True):
-                column.append(value)  # type: ignore[arg-type]
+            piece[0].append(name)
+            piece[1].append(w)
+            piece[2].append(d)
             filled += w.numel()
     if filled:
         yield piece
 
 
-def _cuts(w: Tensor, d: Tensor, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
-    alike = w.stride() == d.stride() and (w.is_contiguous() or w.is_contiguous(memory_format=torch.channels_last))
-    if w.numel() <= limit or not alike:
-        yield w, d
-        return
+def _cuts(w: Tensor, d: Tensor, limit: int) -> Iterable[tuple[Tensor, Tensor]]:
+    """A parameter's weights with the direction's entries, cut if they are many and laid out alike."""
+    dense = w.is_contiguous() or w.is_contiguous(memory_format=torch.channels_last)
+    if w.numel() <= limit or w.stride() != d.stride() or not dense:
+        return [(w, d)]
     flat = [torch.as_strided(t, (t.numel(),), (1,), t.storage_offset()).split(limit) for t in (w, d)]
-    yield from zip(*flat, strict=True)
+    return zip(*flat, strict=True)
