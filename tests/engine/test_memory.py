@@ -31,7 +31,7 @@ def extra(method, **how):
 
 
 @pytest.mark.parametrize(
-    ("method", "copies"),
+    ("method", "copies"),  # as the docstrings of the methods say
     [(lowland.SAM(), 1), (lowland.ASAM(), 1), (lowland.GSAM(), 3)],
 )
 def test_peak_of_a_step(method, copies):

@@ -51,6 +51,8 @@ class Perturbation:
         names = [name for name in target.parts if name in self.weights]
         spent = spend is target
         parts = target.give_away() if spent else target.parts
+        if spend is not None and not spent:
+            spend.give_away()  # its storage is free before the backup needs its own
         metric = at.metric if isinstance(at, Ball) else None
         pieces = list(_pieces(names, self.weights, parts))
         length = _norm(pieces, metric)

@@ -16,7 +16,7 @@ class GSAM(Method):
     r"""SAM that also closes the gap between perturbed and clean loss, :math:`d = h - \alpha\, g_\perp`.
 
     :math:`h = \nabla L(w + e)` and :math:`g_\perp` is the part of the clean gradient :math:`g` at right angles to
-    it: going against it widens neither loss to first order but lowers their difference. Two passes, two extra
+    it: going against it widens neither loss to first order but lowers their difference. Two passes, three extra
     copies of the weights within a step, no memory.
 
     Attributes:

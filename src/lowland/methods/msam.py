@@ -19,7 +19,7 @@ class MSAM(Method):
 
     :math:`e_i = \rho\, g_i / \lVert g_i \rVert_2` of the shard's own gradient. How many examples share an
     ascent is the largest single effect in the family: the whole batch of several devices is not what the paper
-    did, and one device's share is. Two passes over the batch, in smaller pieces; two extra copies of the
+    did, and one device's share is. Two passes over the batch, in smaller pieces; three extra copies of the
     weights within a step, no memory. Needs examples: pass a :func:`lowland.objective` with a mean loss.
 
     Attributes:
