@@ -2,9 +2,9 @@
 
     make bench            # or: python bench/steps.py --rounds 100 --device cuda
 
-All arms take turns in a drawn order, one step each a round, on one thread; a figure is the minimum and the lower quartile over the
-rounds, as a ratio to two bare passes and one optimiser step of the same run. Memory is the peak of a step beyond
-a plain step's, in units of the trainable weights.
+All arms take turns in a drawn order, one step each a round, on one thread; a figure is the minimum and the
+lower quartile over the rounds, as a ratio to two bare passes and one optimiser step of the same run. Memory is the
+peak of a step beyond a plain step's, in units of the trainable weights.
 """
 
 import argparse

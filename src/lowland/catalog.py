@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from lowland.checks import unknown
+from lowland.own_file import own_file
 
 __all__ = ["build", "load", "module", "names", "parse"]
 
@@ -31,9 +32,14 @@ def names(folder: str) -> list[str]:
 def module(folder: str, name: str) -> ModuleType:
     """The module behind a public name; ``fashion-mnist`` and ``fashion_mnist`` are the same name.
 
+    A name that ends in ``.py`` is the path of a file of your own.
+
     Raises:
         LookupError: If the folder has no such name; says the nearest ones.
+        FileNotFoundError: If there is no such file.
     """
+    if name.endswith(".py"):
+        return own_file(name, KINDS.get(folder, folder))
     known = names(folder)
     file = name.replace("-", "_").lower()
     if file not in known:
@@ -42,9 +48,18 @@ def module(folder: str, name: str) -> ModuleType:
 
 
 def load(folder: str, name: str) -> Any:  # noqa: ANN401 - a folder's kind is known to the caller, not here
-    """The thing a public name stands for, such as the class ``SAM`` for ``load("methods", "sam")``."""
+    """The thing a public name stands for, such as the class ``SAM`` for ``load("methods", "sam")``.
+
+    It is the first name in ``__all__``; in a file of your own without ``__all__``, the first class defined there.
+
+    Raises:
+        LookupError: If there is no such name, or a file of your own holds no such thing.
+    """
     found = module(folder, name)
-    return getattr(found, found.__all__[0])
+    names = getattr(found, "__all__", None) or [n for n, v in vars(found).items() if _is_defined_in(v, found)]
+    if not names:
+        raise LookupError(f"{name} must define a class, or name what it offers in __all__; it does neither.")
+    return getattr(found, names[0])
 
 
 def parse(spec: str) -> tuple[str, str | None, dict[str, Any]]:
@@ -62,7 +77,7 @@ def parse(spec: str) -> tuple[str, str | None, dict[str, Any]]:
         ('mlp', None, {'widths': (64, 64), 'activation': 'gelu'})
     """
     head, _, tail = spec.partition(":")
-    name, _, preset = head.strip().partition(".")
+    name, _, preset = (head.strip(), "", "") if head.strip().endswith(".py") else head.strip().partition(".")
     arguments = dict(_pair(spec, text) for text in _split_outside_brackets(tail))
     return name, preset or None, arguments
 
@@ -85,6 +100,10 @@ def build(folder: str, spec: str, **context: Any) -> Any:  # noqa: ANN401 - see 
         return thing(**{**context, **arguments})
     except TypeError as error:
         raise TypeError(f"{spec!r} cannot be built: {error}.") from error
+
+
+def _is_defined_in(value: object, module: ModuleType) -> bool:
+    return isinstance(value, type) and value.__module__ == module.__name__
 
 
 def _pair(spec: str, text: str) -> tuple[str, Any]:

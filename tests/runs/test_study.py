@@ -2,17 +2,13 @@ import pickle
 
 import pytest
 
-from lowland.runs.study import Study, load
+from lowland.runs.study import Study
 
 
 def test_a_file_is_a_study_named_after_it(chain):
     study = Study(chain)
     assert study.name == "chain"
     assert len(study.cells(study.module.Config(seeds=2))) == 4
-
-
-def test_a_file_is_loaded_once(chain):
-    assert load(chain) is load(chain)
 
 
 def test_settings_from_a_file_can_be_sent(chain):
@@ -40,14 +36,6 @@ def test_a_missing_file_is_said():
         FileNotFoundError, match=r"must be a name or a Python file, got .*nowhere.py: no such file"
     ):
         Study("nowhere.py")
-
-
-def test_a_file_that_fails_to_load_can_be_tried_again(tmp_path):
-    file = tmp_path / "broken.py"
-    file.write_text("1 / 0")
-    for _ in range(2):
-        with pytest.raises(ZeroDivisionError):
-            load(str(file))
 
 
 def test_an_unknown_name_is_refused():

@@ -1,6 +1,7 @@
 import pytest
 
 from lowland.report.claim import judge_all
+from lowland.report.radii import unlearnt
 from lowland.studies.sam_lowers_feature_rank import CLAIMS, PAPER, Config, cells, matched
 
 RHOS = (0.0, 0.1, 0.2, 0.4)
@@ -15,6 +16,7 @@ def invented(rank, error, seeds=4, density=lambda rho: 0.5 - rho):
             end = {
                 "rank/a": rank(rho) + wobble, "density/a": density(rho), "train_loss": rho,
                 "test_error": error(rho) + wobble, "knn_error/a": error(rho) + wobble,
+                "train_error": 1.0, "classes": 10,
             }  # fmt: skip
             rows += [line(rho, seed, epoch, end) for epoch in ((1, 2, 3, 4) if rho == 0 else (4,))]
     return rows
@@ -66,6 +68,19 @@ def test_the_control_compares_at_equal_training_loss():
     rows = invented(rank=lambda rho: 50, error=lambda rho: rho)
     half = next(row for row in matched(rows, "own", "a") if row["rho"] == 0.4 and row["seed"] == 0)
     assert half["sgd"] == pytest.approx(90 - 5 * 0.4)  # between losses 0.5 (rank 90) and 0.25 (rank 85)
+
+
+def test_radii_at_which_nothing_is_learnt_do_not_count():
+    rows = invented(rank=lambda rho: 80, error=lambda rho: 1.0)
+    rows = [row | {"rank/a": 1, "train_error": 80.0} if row["rho"] == 0.4 else row for row in rows]
+    assert unlearnt(rows, "own") == [0.4]
+    assert verdicts(rows)["rank_falls_with_rho"] != "holds"
+
+
+def test_runs_that_sgd_never_was_like_are_not_compared():
+    rows = invented(rank=lambda rho: 50, error=lambda rho: rho)
+    rows = [row | {"train_loss": 0.9} if row["rho"] == 0.4 else row for row in rows]
+    assert {pair["rho"] for pair in matched(rows, "own", "a")} == {0.1, 0.2}
 
 
 def test_the_papers_setting_has_both_of_its_recipes():

@@ -32,7 +32,7 @@ from lowland.train.recipe import Recipe
 from lowland.types import Batches as Pairs
 from lowland.types import Row
 
-__all__ = ["Images", "check_images", "image_run", "layers", "look_epochs"]
+__all__ = ["Images", "check_images", "image_run", "look_epochs"]
 
 WIDEST = 16384
 NEIGHBOURS = {"fashion-mnist": "mnist", "mnist": "fashion-mnist", "cifar10": "cifar100", "cifar100": "cifar10"}
@@ -149,7 +149,8 @@ def image_run(settings: Images, recipe: Recipe, cell: Cell, context: Context, of
     history = fit(model, batches, recipe, keep=keep, hooks=[look], progress=False)
     context.timing("training", sum(history.seconds))
     seen = [row for row in history.rows if row["epoch"] in due or row["diverged"]]
-    return [{**cell, **row, "final": row is history.last} for row in seen]
+    facts = {"classes": len(data.classes)}
+    return [{**cell, **facts, **row, "final": row is history.last} for row in seen]
 
 
 def look_epochs(epochs: int, looks: int) -> set[int]:
@@ -162,12 +163,6 @@ def look_epochs(epochs: int, looks: int) -> set[int]:
     if looks == 1:
         return {epochs}
     return {max(1, round(epochs ** (i / (looks - 1)))) for i in range(looks)}
-
-
-def layers(rows: Iterable[Row]) -> tuple[str, ...]:
-    """The names of the layers that were measured, in the model's order."""
-    names = (key.removeprefix("rank/") for row in rows for key in row if key.startswith("rank/"))
-    return tuple(dict.fromkeys(names))
 
 
 @lru_cache(maxsize=2)

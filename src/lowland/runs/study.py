@@ -1,15 +1,12 @@
 """A study: a module that asks one question, lists the runs that answer it, and does one run at a time."""
 
 import hashlib
-import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 from lowland import catalog
 
-__all__ = ["Study", "load"]
+__all__ = ["Study"]
 
 NEEDED = ("QUESTION", "Config", "cells", "run")
 
@@ -32,7 +29,7 @@ class Study:
 
     def __init__(self, reference: str) -> None:
         self.reference = _absolute(reference)
-        self.module = load(self.reference)
+        self.module = catalog.module("studies", self.reference)
         self.name = Path(self.reference).stem
         lacking = [part for part in NEEDED if not hasattr(self.module, part)]
         if lacking:
@@ -60,43 +57,5 @@ class Study:
         return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
 
 
-def load(reference: str) -> ModuleType:
-    """The module behind a name in ``studies/`` or behind a path ending in ``.py``.
-
-    A name that nothing has is a LookupError that says the nearest ones.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    if not reference.endswith(".py"):
-        return catalog.module("studies", reference)
-    path = Path(reference)
-    if not path.is_file():
-        raise FileNotFoundError(f"The study must be a name or a Python file, got {reference}: no such file.")
-    return sys.modules.get(_module_name(path)) or _execute(path)
-
-
 def _absolute(reference: str) -> str:
     return str(Path(reference).resolve()) if reference.endswith(".py") else reference
-
-
-def _module_name(path: Path) -> str:
-    # One name per file, found again in the worker, so that the file's classes can be sent there.
-    return f"lowland_study_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
-
-
-def _execute(path: Path) -> ModuleType:
-    name = _module_name(path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} must be a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # so that it can import the files beside it
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

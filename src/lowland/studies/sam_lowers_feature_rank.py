@@ -20,12 +20,13 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
-from lowland.report.interval import paired
-from lowland.report.shape import at_level, dip, trend
+from lowland.report.interval import interval, paired
+from lowland.report.radii import effect, falls_with_rho, final, judged, layers, recipes, u_shaped
+from lowland.report.shape import at_level, dip
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.images import Images, check_images, image_run, layers
+from lowland.runs.images import Images, check_images, image_run
 from lowland.train.recipe import Recipe
 from lowland.types import Row
 
@@ -106,74 +107,40 @@ def run(config: Config, cell: Cell, context: Context) -> list[Row]:
     return image_run(config, recipe, cell, context, often=method == "sgd")
 
 
-def final(rows: Sequence[Row], recipe: str) -> list[Row]:
-    """The last row of every run of a recipe."""
-    return [row for row in rows if row["final"] and row["recipe"] == recipe]
-
-
-def recipes(rows: Sequence[Row]) -> list[str]:
-    """The recipes, in their order."""
-    return list(dict.fromkeys(row["recipe"] for row in rows))
-
-
-def named(rows: Sequence[Row], recipe: str, name: str) -> str:
-    """The name of an effect, with its recipe where there are several."""
-    return name if len(recipes(rows)) == 1 else f"{recipe}: {name}"
-
-
-def falls_with_rho(rows: Sequence[Row], quantity: str) -> list[Effect]:
-    """Spearman correlation of rho and a layer's quantity, for every layer."""
-    return [
-        Effect.of(named(rows, recipe, layer), trend(Grid.of(final(rows, recipe), f"{quantity}/{layer}")), "below")
-        for recipe in recipes(rows)
-        for layer in layers(rows)
-    ]
-
-
-def u_shaped(rows: Sequence[Row], quantity: str) -> list[Effect]:
-    """How much better the best interior radius is than none, and than the largest."""
-    effects = []
-    for recipe in recipes(rows):
-        found = dip(Grid.of(final(rows, recipe), quantity))
-        chosen = ", ".join(f"{rho:g}" for rho in sorted(set(found.chosen)))
-        note = f"Best interior rho, chosen for each seed by the others: {chosen}."
-        names = ("gain over rho = 0", "loss at the largest rho")
-        for name, size in zip(names, (found.fall, found.rise), strict=True):
-            effects.append(Effect.of(named(rows, recipe, name), size, "above", unit="points", note=note))
-    return effects
-
-
 def rank_falls_beyond_the_best(rows: Sequence[Row]) -> list[Effect]:
     """Rank at the radius with the best error less rank at the largest, for every layer."""
     effects = []
     for recipe in recipes(rows):
-        last = final(rows, recipe)
+        last = judged(rows, recipe)
         errors = Grid.of(last, "test_error")
         best = dict(zip(errors.seeds, dip(errors).chosen, strict=True))
         for layer in layers(rows):
             grid = Grid.of(last, f"rank/{layer}")  # a run that diverged has neither, so the seeds are the same
             there = [grid.column(best[seed])[at] for at, seed in enumerate(grid.seeds)]
             size = replace(paired(there, grid.column(grid.points[-1])), doubt=grid.doubt)
-            effects.append(Effect.of(named(rows, recipe, layer), size, "above"))
+            effects.append(effect(rows, recipe, layer, size, "above"))
     return effects
 
 
 def matched(rows: Sequence[Row], recipe: str, layer: str) -> list[Row]:
     """For every run of SAM: its rank, and SGD's from the same seed when it had SAM's training loss.
 
-    Where SGD never got there, its last look counts; where it was there before its first look, the first.
+    Where SGD never got as low, its last look counts. A run whose loss is above SGD's first look has no such
+    moment and is left out.
 
     Raises:
         IncompleteError: If SGD diverged with a seed of SAM's.
     """
     mine = [row for row in rows if row["recipe"] == recipe]
     found = []
-    for row in final(rows, recipe):
+    for row in judged(rows, recipe):
         if row["rho"] == 0 or row["diverged"]:
             continue
         plain = [r for r in mine if r["rho"] == 0 and r["seed"] == row["seed"] and not r["diverged"]]
         if not plain:
             raise IncompleteError(f"SGD diverged with seed {row['seed']}, so nothing can be compared with it.")
+        if row["train_loss"] > plain[0]["train_loss"]:
+            continue
         ranks = [r[f"rank/{layer}"] for r in plain]
         level = at_level([r["train_loss"] for r in plain], ranks, row["train_loss"])
         sgd = ranks[-1] if level is None else level
@@ -185,19 +152,21 @@ def lower_at_equal_loss(rows: Sequence[Row]) -> list[Effect]:
     """SAM's rank relative to SGD's at equal training loss, mean over the radii, for every layer.
 
     Raises:
-        IncompleteError: If a run diverged or is missing.
+        IncompleteError: If a run diverged or is missing, or none can be compared.
     """
     effects = []
     for recipe in recipes(rows):
-        doubt = Grid.of(final(rows, recipe), "train_loss").doubt
+        doubt = Grid.of(judged(rows, recipe), "train_loss").doubt
         if doubt:
             raise IncompleteError(doubt)
         for layer in layers(rows):
-            pairs = matched(rows, recipe, layer)
-            seeds = sorted({pair["seed"] for pair in pairs})
-            excess = [fmean(100 * (p["sam"] / p["sgd"] - 1) for p in pairs if p["seed"] == seed) for seed in seeds]
-            size = paired(excess, [0.0] * len(excess))
-            effects.append(Effect.of(named(rows, recipe, layer), size, "below", unit="%"))
+            excess: dict[int, list[float]] = {}
+            for pair in matched(rows, recipe, layer):
+                excess.setdefault(pair["seed"], []).append(100 * (pair["sam"] / pair["sgd"] - 1))
+            if not excess:
+                raise IncompleteError("No run of SAM had a training loss that SGD had at one of its looks.")
+            size = interval([fmean(percent) for percent in excess.values()])
+            effects.append(effect(rows, recipe, layer, size, "below", "%"))
     return effects
 
 
@@ -248,7 +217,7 @@ CLAIMS = (
 
 def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
     """Error, rank and density against rho, rank over training, and the control."""
-    return [figure for recipe in recipes(rows) for figure in recipe_figures(rows, recipe)]
+    return [figure for recipe in recipes(rows) for figure in recipe_figures(rows, recipe) if figure.panels]
 
 
 def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
@@ -284,7 +253,9 @@ def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
         ),
         Figure(
             title=f"Rank at equal training loss{at_end.removeprefix('after training')}",
-            panels=tuple(at_equal_loss(rows, recipe, layer) for layer in found),
+            panels=tuple(
+                at_equal_loss(pairs, layer) for layer in found if (pairs := matched(rows, recipe, layer))
+            ),
             caption="SAM's rank after training, and that of SGD from the same seeds at the moment when it had the "
             "same training loss. A gap says that SAM lowers the rank beyond fitting less.",
         ),
@@ -321,9 +292,8 @@ def over_training(rows: Sequence[Row], recipe: str, layer: str) -> Panel:
     )
 
 
-def at_equal_loss(rows: Sequence[Row], recipe: str, layer: str) -> Panel:
+def at_equal_loss(pairs: Sequence[Row], layer: str) -> Panel:
     """Rank of one layer for SAM, and for SGD at the same training loss."""
-    pairs = matched(rows, recipe, layer)
     names = {"sam": "SAM", "sgd": "SGD"}
     return against_rho("feature rank", [Curve.of(pairs, names[key], x="rho", y=key) for key in names], layer)
 
