@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from lowland.engine.buffers import Buffers
 from lowland.engine.objective import Objective
-from lowland.engine.perturb import Perturbation, uninterrupted
+from lowland.engine.perturb import Perturbation
 from lowland.engine.randomness import Randomness
 from lowland.engine.request import Ball, Request, Shard
+from lowland.engine.shield import Shield
 from lowland.types import Closure
 from lowland.vector import Vector, ratio
 
@@ -59,7 +60,9 @@ class Answers:
         policy: Policy,
         closures: Sequence[Closure],
         scaler: torch.amp.GradScaler | None,
+        shield: Shield,
     ) -> None:
+        self._shield = shield
         self._subject, self._policy, self._closures, self._scaler = subject, policy, closures, scaler
         self._trained = {name: p for name, p in subject.parameters.items() if p.requires_grad}
         self._starts: dict[Shard | None, list[Tensor]] = {}
@@ -79,17 +82,15 @@ class Answers:
         for closure in self._closures:
             if isinstance(closure, Objective):
                 closure.begin()
-        self._clear_gradients()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with uninterrupted():
-            for name, p in self._trained.items():
-                p.grad = self._grads[name]
-            if kind is not None:
-                self._roll_back()
+        for name, p in self._trained.items():
+            p.grad = self._grads[name]
+        if kind is not None:
+            self._roll_back()
 
     def __call__(self, request: Request) -> Vector:
         """The gradient that was asked for, in units of the scaled loss."""
@@ -98,13 +99,11 @@ class Answers:
         weights = {name: p.data for name, p in self._trained.items() if name in self._subject.moved}
         moved = Perturbation(weights, self._subject.factors)
         try:
-            with uninterrupted():
-                self._move(moved, request)
+            self._move(moved, request)
             return self._passed(request)
         finally:
-            with uninterrupted():
-                moved.restore()
-                torch.clear_autocast_cache()
+            moved.restore()
+            torch.clear_autocast_cache()
 
     def add(self, direction: Vector, kept: Mapping[str, Vector]) -> None:
         """Add ``direction`` to the gradients set aside; ``kept`` is memory that they must not share."""
@@ -181,12 +180,12 @@ class Answers:
 
     def _backward(self, closure: Closure, request: Request, first: bool) -> Tensor:
         untouched = all(p.grad is None for p in self._trained.values())
-        with torch.enable_grad():
+        with self._shield.opened(), torch.enable_grad():
             loss = closure(request.on.rows) if request.on and isinstance(closure, Objective) else closure()
         _check(loss)
         if untouched and any(p.grad is not None for p in self._trained.values()):
             raise RuntimeError("The closure must not call backward itself: it computes the loss and returns it.")
-        with torch.enable_grad():
+        with self._shield.opened(), torch.enable_grad():
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()
         if isinstance(closure, Objective) and first:
             closure.keep()

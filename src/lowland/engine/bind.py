@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from lowland.checks import one_of
 from lowland.engine.answer import Answers, Policy, Subject
 from lowland.engine.buffers import Buffers
-from lowland.engine.perturb import uninterrupted
 from lowland.engine.randomness import Randomness
 from lowland.engine.request import Direction
+from lowland.engine.shield import Shield
 from lowland.engine.sites import Site, Where, factors, select, sites
 from lowland.engine.step import Step
 from lowland.types import Closure, State
@@ -113,15 +113,15 @@ class Engine:
         step = Step(
             self.count, tuple(closures), self._memory, {}, self._learning_rate if self._optimizer else None
         )
-        with torch.no_grad(), Answers(self._subject, self.policy, closures, scaler) as answers:
-            direction = _run(self.method.direction(step), answers)
-            telemetry = answers.telemetry(direction)
-            with uninterrupted():
+        with Shield() as shield, torch.no_grad():
+            with Answers(self._subject, self.policy, closures, scaler, shield) as answers:
+                direction = _run(self.method.direction(step), answers)
+                telemetry = answers.telemetry(direction)
                 answers.add(direction, step.written)
-                self._memory = {**self._memory, **step.written}
-                self.telemetry = telemetry
-                self.passes += answers.passes
-                self.count += self._optimizer is None
+            self._memory = {**self._memory, **step.written}
+            self.telemetry = telemetry
+            self.passes += answers.passes
+            self.count += self._optimizer is None
         return answers.loss
 
     def state_dict(self) -> State:

@@ -1,11 +1,7 @@
 """Moves the weights in place, and brings every bit of them back."""
 
-import signal
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 
 import torch
 from torch import Tensor
@@ -13,7 +9,7 @@ from torch import Tensor
 from lowland.engine.request import Ball, Metric
 from lowland.vector import Vector, norm, ratio
 
-__all__ = ["Perturbation", "uninterrupted"]
+__all__ = ["Perturbation"]
 
 SMALLEST_PIECE = 2**17
 PIECES = 64
@@ -85,23 +81,6 @@ class Perturbation:
         self._backup += e
         self._moved += weights
         torch._foreach_copy_(weights, list(moved))
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C until the block is done, so that a copy is never left half-way."""
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or previous is None:
-        yield
-        return
-    caught: list[FrameType | None] = []
-    signal.signal(signal.SIGINT, lambda _, frame: caught.append(frame))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-        if caught and callable(previous):
-            previous(signal.SIGINT, caught[0])
 
 
 def _shape(e: list[Tensor], names: list[str], weights: list[Tensor], metric: Metric | None, finite: bool) -> None:

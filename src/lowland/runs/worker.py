@@ -16,9 +16,9 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from lowland.catalog import module
 from lowland.runs.cell import Cell, key, to_json
 from lowland.runs.context import Context
-from lowland.runs.study import load
 
 __all__ = ["Job", "work"]
 
@@ -83,7 +83,7 @@ def _attempt(cell: Cell, job: Job, device: str, send: Callable[[tuple[str, objec
 
 def _record(cell: Cell, job: Job, device: str, tell: Callable[[float], None]) -> str:
     """One run as one line of JSON: its cell, rows and seconds, with a digest of the rows."""
-    study = load(job.study)
+    study = module("studies", job.study)
     config = pickle.loads(job.config)  # made by our own parent a moment ago
     _settle_numbers(key(cell), device)
     context = Context(device, job.folder / "scratch" / key(cell), tell)
