@@ -78,7 +78,7 @@ class WarmUp:
 class ProportionalToLearningRate:
     r"""On a line with the learning rate: ``low`` at ``rate_low``, ``high`` at ``rate_high``.
 
-    Never below 0. GSAM's schedule (Zhuang et al., ICLR 2022, section 5); with ``low`` and ``rate_low`` at 0, the
+    Never below 0. GSAM's schedule (Zhuang et al., ICLR 2022); with ``low`` and ``rate_low`` at 0, the
     radius is a fixed multiple of the learning rate.
 
     Attributes:
