@@ -76,7 +76,7 @@ class Vector:
         if not self.parts:
             return Vector()
         if isinstance(factor, Tensor):  # a scalar of another dtype must not change the parts' dtype
-            return Vector({name: part * factor.to(part) for name, part in self.parts.items()})
+            return Vector({name: (part * factor).to(part.dtype) for name, part in self.parts.items()})
         return Vector(dict(zip(self.parts, torch._foreach_mul(list(self.parts.values()), factor), strict=True)))
 
     __rmul__ = __mul__
@@ -109,9 +109,10 @@ def norm(tensors: list[Tensor]) -> Tensor:
 
 
 def ratio(numerator: Tensor | float, denominator: Tensor) -> Tensor:
-    """``numerator / denominator``, and 0 where the denominator is zero, negative or not finite; no sync."""
-    safe = torch.isfinite(denominator) & (denominator > 0)
-    return torch.where(safe, numerator / denominator, torch.zeros_like(denominator))
+    """``numerator / denominator``, and 0 where that is not finite or the denominator is not above 0; no sync."""
+    quotient = numerator / denominator
+    safe = torch.isfinite(denominator) & (denominator > 0) & torch.isfinite(quotient)
+    return torch.where(safe, quotient, torch.zeros_like(quotient))
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

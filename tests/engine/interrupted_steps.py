@@ -22,14 +22,16 @@ def main():
     torch.set_num_threads(1)
     model, (x, y), draw = net(), next(batches(1)), random.Random(0)
     engine = lowland.GSAM(rho=0.1).bind(model)
-    pressed = threading.Event()
+    go, pressed = threading.Event(), threading.Event()
     caught = 0
     for _ in range(TRIALS):
         before, steps, pause = everything(model), engine.count, draw.uniform(0, 0.004)
+        go.clear()
         pressed.clear()
-        threading.Thread(target=press_after, args=(pause, pressed)).start()
+        threading.Thread(target=press_after, args=(pause, go, pressed)).start()
         try:
             try:
+                go.set()
                 engine.backward(lambda: nn.functional.cross_entropy(model(x), y))
             finally:
                 while not pressed.is_set():
@@ -46,7 +48,8 @@ def main():
     print(f"{caught} of {TRIALS} interrupted")
 
 
-def press_after(pause, pressed):
+def press_after(pause, go, pressed):
+    go.wait()
     time.sleep(pause)
     os.kill(os.getpid(), signal.SIGINT)
     pressed.set()

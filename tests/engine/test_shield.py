@@ -61,7 +61,7 @@ def test_other_threads_are_left_alone():
     thread = threading.Thread(target=lambda: found.append(Shield().__enter__()._previous))
     thread.start()
     thread.join()
-    assert found == [None]
+    assert found == [{}]
 
 
 def test_a_step_is_whole_or_undone_wherever_ctrl_c_falls():

@@ -30,5 +30,6 @@ def no_norm(site: Site) -> bool:
 
 
 def no_bias(site: Site) -> bool:
-    """Everything but biases, told by the last part of the name."""
-    return not site.name.rpartition(".")[2].startswith("bias")
+    """Everything but biases, told by the last part of the name: ``bias``, ``in_proj_bias``, ``bias_hh_l0``."""
+    last = site.name.rpartition(".")[2]
+    return not (last.startswith("bias") or last.endswith("bias"))

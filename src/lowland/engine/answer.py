@@ -1,13 +1,14 @@
 """Answers the requests of one step, and leaves everything as it was."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from lowland.engine.backward import Backward
 from lowland.engine.buffers import Buffers
 from lowland.engine.objective import Objective
 from lowland.engine.perturb import Perturbation
@@ -36,9 +37,30 @@ class Subject:
     parameters: Mapping[str, nn.Parameter]
     modules: Sequence[nn.Module]
     buffers: Buffers
-    randomness: Randomness
     moved: frozenset[str]
     factors: Mapping[str, float]
+    homes: Sequence[tuple[Mapping[str, object], str, object]]
+    _looked: list[bool] = field(default_factory=list)
+
+    def unseen(self) -> set[int] | None:
+        """Addresses of the parameters, the first time, to see if a loss depends on others; None afterwards."""
+        if self._looked:
+            return None
+        self._looked.append(True)
+        return {id(p) for p in self.parameters.values()}
+
+    def refuse_changes(self) -> None:
+        """Refuse a model whose modules or parameters are no longer those that were bound.
+
+        Raises:
+            RuntimeError: If one was exchanged.
+        """
+        for home, name, thing in self.homes:
+            if home.get(name) is not thing:
+                raise RuntimeError(
+                    "The model must keep the parameters and modules that it was bound with, got another "
+                    f"{name!r}: bind it again."
+                )
 
 
 class Answers:
@@ -51,7 +73,6 @@ class Answers:
     Attributes:
         loss: The loss at the weights, summed over shards and closures, on the device.
         passes: Passes over the step's data so far; a shard counts as its share.
-        sound: Whether every gradient that was ascended along was finite, on the device.
     """
 
     def __init__(
@@ -62,9 +83,11 @@ class Answers:
         scaler: torch.amp.GradScaler | None,
         shield: Shield,
     ) -> None:
-        self._shield = shield
-        self._subject, self._policy, self._closures, self._scaler = subject, policy, closures, scaler
+        self._subject, self._policy, self._closures = subject, policy, closures
+        self._skips = scaler is not None and scaler.is_enabled()
         self._trained = {name: p for name, p in subject.parameters.items() if p.requires_grad}
+        self._randomness = Randomness({p.device for p in subject.parameters.values()})
+        self._backward = Backward(self._trained, scaler, shield)
         self._starts: dict[Shard | None, list[Tensor]] = {}
         self._losses: dict[Shard | None, Tensor] = {}
         self._beside: dict[Shard | None, Tensor] = {}
@@ -72,11 +95,11 @@ class Answers:
         self._lengths: list[Tensor] = []
         self._clean = Vector()
         self.passes = 0.0
-        self.sound = torch.tensor(True)
+        self._sound: Tensor | None = None
 
     def __enter__(self) -> Self:
         self._modes = [module.training for module in self._subject.modules]
-        self._random = self._subject.randomness.state()
+        self._random = self._randomness.state()
         self._buffers = self._subject.buffers.snapshot()
         self._grads = {name: p.grad for name, p in self._trained.items()}
         for closure in self._closures:
@@ -103,19 +126,25 @@ class Answers:
             return self._passed(request)
         finally:
             moved.restore()
+            self._follow(weights)
             torch.clear_autocast_cache()
 
-    def add(self, direction: Vector, kept: Mapping[str, Vector]) -> None:
-        """Add ``direction`` to the gradients set aside; ``kept`` is memory that they must not share."""
-        if self._scaler is not None:
-            _spoil_unless(self.sound, direction)
-        remembered = {id(part) for vector in kept.values() for part in vector.parts.values()}
-        for name, part in direction.parts.items():
+    def add(self, direction: Vector, memory: Mapping[str, Vector]) -> None:
+        """Add ``direction`` to the gradients set aside; they must not share tensors with ``memory``."""
+        remembered = {id(part) for vector in memory.values() for part in vector.parts.values()}
+        parts = {name: part for name, part in direction.parts.items() if name in self._trained}
+        new = {
+            name: part.clone() if id(part) in remembered else part
+            for name, part in parts.items()
+            if self._grads[name] is None
+        }
+        for name, part in parts.items():
             before = self._grads[name]
             if before is not None:
                 before.add_(part)
-            else:
-                self._grads[name] = part.clone() if id(part) in remembered else part
+        self._grads |= new
+        if self._skips and self._sound is not None:
+            _spoil_unless(self._sound, [grad for name in parts if (grad := self._grads[name]) is not None])
 
     @property
     def loss(self) -> Tensor:
@@ -141,24 +170,31 @@ class Answers:
         assert request.at is not None
         scale, length = moved.apply(request.at, request.spend)
         self._scales.append(scale)
-        self.sound = self.sound.to(length.device) & torch.isfinite(length)
+        finite = torch.isfinite(length)
+        self._sound = finite if self._sound is None else self._sound & finite
         if self._policy.watch and isinstance(request.at, Ball):
-            self._lengths.append(ratio(moved.distance(), torch.as_tensor(request.at.rho)))
+            self._lengths.append(moved.distance() / request.at.rho)
         torch.clear_autocast_cache()
+
+    def _follow(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore weights that the pass itself moved to another place, as cuDNN does to flatten an LSTM."""
+        for name, w in weights.items():
+            if not w.is_meta and self._trained[name].data_ptr() != w.data_ptr():
+                self._trained[name].data.copy_(w)
 
     def _passed(self, request: Request) -> Vector:
         """One pass under the policies for buffers and random numbers."""
         subject, on = self._subject, request.on
         if on not in self._starts and None not in self._starts:
-            self._starts[on] = subject.randomness.state()
+            self._starts[on] = self._randomness.state()
             return self._gradient(request, first=True)
-        frontier = subject.randomness.state()
+        frontier = self._randomness.state()
         buffers = subject.buffers.snapshot() if self._policy.buffers == "clean" else None
         if self._policy.rng == "same":
-            subject.randomness.set(self._starts.get(on, self._starts.get(None, frontier)))
+            self._randomness.set(self._starts.get(on, self._starts.get(None, frontier)))
         gradient = self._gradient(request, first=False)
         if self._policy.rng == "same":
-            subject.randomness.set(frontier)
+            self._randomness.set(frontier)
         if buffers is not None:
             subject.buffers.restore(buffers)
         return gradient
@@ -167,29 +203,22 @@ class Answers:
         chosen = self._closures if request.on is None else [self._closures[request.on.closure]]
         share = 1.0 if request.on is None else request.on.share
         self._clear_gradients()
-        losses = [self._backward(closure, request, first) for closure in chosen]
+        losses = [self._loss_of(closure, request, first) for closure in chosen]
         total = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         clean = request.at is None and first
         (self._losses if clean else self._beside)[request.on] = total if share == 1 else share * total
         self.passes += share * len(chosen) / len(self._closures)
-        gradient = Vector({name: p.grad for name, p in self._trained.items() if p.grad is not None})
+        gradient = Vector(_apart({name: p.grad for name, p in self._trained.items() if p.grad is not None}))
         self._clear_gradients()
         if clean and self._policy.watch:
             self._clean = self._clean + (share * gradient)
         return gradient
 
-    def _backward(self, closure: Closure, request: Request, first: bool) -> Tensor:
-        untouched = all(p.grad is None for p in self._trained.values())
-        with self._shield.opened(), torch.enable_grad():
-            loss = closure(request.on.rows) if request.on and isinstance(closure, Objective) else closure()
-        _check(loss)
-        if untouched and any(p.grad is not None for p in self._trained.values()):
-            raise RuntimeError("The closure must not call backward itself: it computes the loss and returns it.")
-        with self._shield.opened(), torch.enable_grad():
-            (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+    def _loss_of(self, closure: Closure, request: Request, first: bool) -> Tensor:
+        loss = self._backward(closure, request.on, self._subject.unseen())
         if isinstance(closure, Objective) and first:
             closure.keep()
-        return loss.detach()
+        return loss
 
     def _clear_gradients(self) -> None:
         for p in self._trained.values():
@@ -197,7 +226,7 @@ class Answers:
 
     def _roll_back(self) -> None:
         self._subject.buffers.restore(self._buffers)
-        self._subject.randomness.set(self._random)
+        self._randomness.set(self._random)
         for module, training in zip(self._subject.modules, self._modes, strict=True):
             module.training = training
 
@@ -207,20 +236,25 @@ def _sum(losses: Mapping[Shard | None, Tensor]) -> Tensor:
     return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
 
 
-def _check(loss: object) -> None:
-    if not isinstance(loss, Tensor):
-        raise TypeError(f"The closure must return the loss, a tensor, got {type(loss).__name__}.")
-    if loss.numel() != 1:
-        raise ValueError(
-            f"The closure must return a scalar loss, got shape {tuple(loss.shape)}: reduce it, as by .mean()."
-        )
-    if not loss.requires_grad:
-        raise ValueError("The closure's loss must depend on a trainable parameter, got one without a graph.")
+def _apart(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Autograd may give two parameters one gradient, as of ``a[None] + b[None]``; ours are changed in place.
+
+    Raises:
+        TypeError: If a gradient is sparse.
+    """
+    own: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, gradient in gradients.items():
+        if gradient.layout is not torch.strided:
+            raise TypeError(f"Gradients must be dense, got a sparse one for {name!r}: make it with sparse=False.")
+        address = 0 if gradient.is_meta else gradient.data_ptr()
+        own[name] = gradient.clone() if address and address in seen else gradient
+        seen.add(address)
+    return own
 
 
-def _spoil_unless(sound: Tensor, direction: Vector) -> None:
-    """Put one nan into a direction that came of a gradient which was not finite, so that the scaler skips it."""
-    for part in direction.parts.values():
-        first = part[(0,) * part.ndim]
-        first.copy_(torch.where(sound.to(first.device), first, torch.full_like(first, torch.nan)))
-        return
+def _spoil_unless(sound: Tensor, gradients: list[Tensor]) -> None:
+    """Put a nan into gradients that came of one which was not finite, so that a scaler skips the step."""
+    firsts = [gradient[(0,) * gradient.ndim] for gradient in gradients if gradient.numel()]
+    if firsts:
+        torch._foreach_add_(firsts, torch.where(sound, 0.0, torch.nan).to(firsts[0]))

@@ -1,6 +1,7 @@
 """A method bound to a model: the object whose ``backward`` stands in for ``loss.backward()``."""
 
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -9,8 +10,7 @@ from torch import Tensor, nn
 from lowland.checks import one_of
 from lowland.engine.answer import Answers, Policy, Subject
 from lowland.engine.buffers import Buffers
-from lowland.engine.randomness import Randomness
-from lowland.engine.request import Direction
+from lowland.engine.request import Direction, Request
 from lowland.engine.shield import Shield
 from lowland.engine.sites import Site, Where, factors, select, sites
 from lowland.engine.step import Step
@@ -64,6 +64,8 @@ class Engine:
         one_of("rng", self.policy.rng, ["same", "fresh"])
         found = sites(model)
         _refuse_wrapped(model, found)
+        _refuse_kinds(found)
+        _refuse_hooks(found)
         self._subject = _subject(model, found, _moved(found, method.where, where), factors(found, radii))
         self.count, self.passes = 0, 0.0
         self.telemetry: dict[str, float | Tensor] = {}
@@ -71,7 +73,7 @@ class Engine:
         self._optimizer = optimizer
         if optimizer is not None:
             _refuse_strangers(optimizer, found)
-            optimizer.register_step_post_hook(self._stepped)
+            self._follow(optimizer)
 
     def backward(self, closure: Closure, *, scaler: torch.amp.GradScaler | None = None) -> Tensor:
         """Add the method's direction to ``.grad``, like ``loss.backward()`` adds the gradient.
@@ -113,11 +115,12 @@ class Engine:
         step = Step(
             self.count, tuple(closures), self._memory, {}, self._learning_rate if self._optimizer else None
         )
+        self._subject.refuse_changes()
         with Shield() as shield, torch.no_grad():
             with Answers(self._subject, self.policy, closures, scaler, shield) as answers:
                 direction = _run(self.method.direction(step), answers)
                 telemetry = answers.telemetry(direction)
-                answers.add(direction, step.written)
+                answers.add(direction, self._memory)
             self._memory = {**self._memory, **step.written}
             self.telemetry = telemetry
             self.passes += answers.passes
@@ -140,12 +143,23 @@ class Engine:
         Raises:
             ValueError: If the state is another method's, or names parameters that the model lacks.
         """
+        lacking = {"method", "count", "passes", "memory"} - set(state)
+        if lacking:
+            raise ValueError(
+                f"The state must be one that state_dict made, got one without {', '.join(sorted(lacking))}."
+            )
         if state["method"] != type(self.method).__name__:
             raise ValueError(
                 f"The state must be this method's, {type(self.method).__name__}, got one of {state['method']}."
             )
         parameters = self._subject.parameters
         strangers = {name for parts in state["memory"].values() for name in parts} - set(parameters)
+        strangers |= {
+            name
+            for parts in state["memory"].values()
+            for name, part in parts.items()
+            if name in parameters and part.shape != parameters[name].shape
+        }
         if strangers:
             raise ValueError(f"The state must fit the model, got memory of {', '.join(sorted(strangers))}.")
         self._memory = {
@@ -158,27 +172,53 @@ class Engine:
         assert self._optimizer is not None
         return self._optimizer.param_groups[0]["lr"]
 
-    def _stepped(self, *_: object) -> None:
-        self.count += 1
+    def _follow(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count the optimiser's steps, without keeping this engine alive for it."""
+        engine = weakref.ref(self)
+
+        def count(*_: object) -> None:
+            if (found := engine()) is not None:
+                found.count += 1
+
+        optimizer.register_step_post_hook(count)
+
+    def __setstate__(self, state: State) -> None:
+        self.__dict__.update(state)
+        if self._optimizer is not None:
+            self._follow(self._optimizer)  # a copied optimiser has lost its hooks
 
 
 def _run(algorithm: Direction, answers: Answers) -> Vector:
+    if not isinstance(algorithm, Generator):
+        raise TypeError("direction must be a generator that yields step.gradient(...) and returns a Vector.")
     try:
         request = next(algorithm)
         while True:
+            if not isinstance(request, Request):
+                raise TypeError(f"direction must yield step.gradient(...), got {type(request).__name__}.")
             request = algorithm.send(answers(request))
     except StopIteration as finished:
-        return finished.value
+        return _checked(finished.value, answers)
     finally:
         algorithm.close()
+
+
+def _checked(direction: object, answers: Answers) -> Vector:
+    if not isinstance(direction, Vector):
+        raise TypeError(f"direction must return a Vector, got {type(direction).__name__}.")
+    if not answers.passes:
+        raise TypeError("direction must ask for at least one gradient, got none.")
+    return direction
 
 
 def _subject(
     model: nn.Module, found: Mapping[str, Site], moved: frozenset[str], radii: Mapping[str, float]
 ) -> Subject:
     parameters = {name: site.parameter for name, site in found.items()}
-    devices = {p.device for p in parameters.values()}
-    return Subject(parameters, list(model.modules()), Buffers(model), Randomness(devices), moved, radii)
+    modules = list(model.modules())
+    stores = [store for module in modules for store in (module._parameters, module._modules)]
+    homes = [(store, name, thing) for store in stores for name, thing in store.items()]
+    return Subject(parameters, modules, Buffers(model), moved, radii, homes)
 
 
 def _moved(found: Mapping[str, Site], methods: Where | None, users: Where | None) -> frozenset[str]:
@@ -209,9 +249,25 @@ def _refuse_strangers(optimizer: torch.optim.Optimizer, found: Mapping[str, Site
         )
 
 
+def _refuse_hooks(found: Mapping[str, Site]) -> None:
+    for name, site in found.items():
+        if getattr(site.parameter, "_post_accumulate_grad_hooks", None):
+            raise ValueError(
+                f"Parameters must have no post-accumulate-grad hooks, got one on {name!r}: it would run in every "
+                "pass. Step the optimiser after backward."
+            )
+
+
+def _refuse_kinds(found: Mapping[str, Site]) -> None:
+    for name, site in found.items():
+        if site.parameter.is_complex():
+            raise TypeError(f"Parameters must be real, got a complex one, {name!r}.")
+
+
 def _refuse_wrapped(model: nn.Module, found: Mapping[str, Site]) -> None:
     sharded = any(type(site.parameter.data).__name__ == "DTensor" for site in found.values())
-    if sharded or isinstance(model, nn.parallel.DistributedDataParallel):
+    wrapped = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel")
+    if sharded or any(type(module).__name__ in wrapped for module in model.modules()):
         raise NotImplementedError(
             "Training over several processes is not supported yet, got a distributed model: "
             "bind the bare module in one process."

@@ -24,7 +24,14 @@ class Buffers:
         """Put a snapshot back, into the same tensors."""
         for (slots, name), (tensor, _) in zip(self._slots, snapshot, strict=True):
             slots[name] = tensor
-        kept = [(tensor, copy) for tensor, copy in snapshot if tensor is not None and copy is not None]
+        kept = [(t, copy) for t, copy in snapshot if t is not None and copy is not None and _can_change(t)]
         if kept:
             tensors, copies = zip(*kept, strict=True)
             torch._foreach_copy_(list(tensors), list(copies))
+
+
+def _can_change(buffer: Tensor) -> bool:
+    """Whether a pass could have written to it: not to an expanded tensor, nor to one made in inference mode."""
+    return not buffer.is_inference() and not any(
+        stride == 0 and size > 1 for stride, size in zip(buffer.stride(), buffer.shape, strict=True)
+    )

@@ -57,7 +57,13 @@ def objective(model: nn.Module, criterion: Criterion, x: Any, y: Tensor) -> Obje
 
     Raises:
         ValueError: If there are no examples, or ``x`` and ``y`` differ in number.
+        TypeError: If ``x`` holds something that cannot be cut into shards.
     """
+    for leaf in pytree.tree_leaves(x):
+        if not isinstance(leaf, Tensor | int | float | str | None):
+            raise TypeError(
+                f"x must be a tensor, or a dict, list or tuple of tensors, got {type(leaf).__name__} in it."
+            )
     counts = {len(leaf) for leaf in _leaves(x)} | {len(y)}
     if counts == {0} or len(counts) != 1:
         raise ValueError(f"x and y must hold the same number of examples, at least 1, got {sorted(counts)}.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lowland.checks import at_least
 from lowland.vector import Vector
 
 __all__ = ["Ball", "Direction", "Metric", "Request", "Shard", "ball"]
@@ -30,7 +31,13 @@ class Ball:
 
 
 def ball(direction: Vector, rho: float | Tensor, metric: Metric | None = None) -> Ball:
-    """The steepest perturbation of length ``rho`` along ``direction``; see :class:`Ball`."""
+    """The steepest perturbation of length ``rho`` along ``direction``; see :class:`Ball`.
+
+    Raises:
+        ValueError: If a schedule gave a plain number below 0 or not finite.
+    """
+    if not isinstance(rho, Tensor):
+        at_least("rho", rho, 0)
     return Ball(direction, rho, metric)
 
 

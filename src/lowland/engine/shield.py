@@ -1,44 +1,51 @@
-"""Ctrl-C, let through only where a step can be undone."""
+"""Ctrl-C and its kin, let through only where a step can be undone."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 __all__ = ["Shield"]
+
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGUSR1") if hasattr(signal, name)]
 
 
 class Shield:
     """While entered, Ctrl-C waits, except inside :meth:`opened`; what waited is delivered on leaving.
 
-    So neither a copy nor the code that puts things back is ever cut short, however often it is pressed. Does
-    nothing outside the main thread, where Python delivers no signals.
+    So neither a copy nor the code that puts things back is ever cut short, however often it is pressed. Other
+    signals that batch systems and timers send wait as well, if Python handles them. Does nothing outside the main
+    thread, where Python delivers no signals.
     """
 
     def __init__(self) -> None:
         self._open = False
-        self._waiting: list[FrameType | None] = []
-        self._previous: object = None
+        self._waiting: list[tuple[int, FrameType | None]] = []
+        self._previous: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def __enter__(self) -> Self:
-        previous = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread() and callable(previous):
-            self._previous = previous
-            signal.signal(signal.SIGINT, self._receive)
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            if callable(handler):
+                self._previous[number] = handler
+                signal.signal(number, self._receive)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if callable(self._previous):
-            signal.signal(signal.SIGINT, self._previous)  # type: ignore[arg-type]  # callable, as getsignal gave it
-            self._deliver()
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._deliver()
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Let Ctrl-C through: the user's own code runs."""
+        """Let signals through: the user's own code runs."""
         self._open = True
         try:
             self._deliver()
@@ -47,15 +54,14 @@ class Shield:
             self._open = False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._waiting.append(frame)
+        self._waiting.append((number, frame))
         if self._open:
             self._deliver()
 
     def _deliver(self) -> None:
         """Hand over what waits; closed meanwhile, as the exception that usually follows must not be cut short."""
-        if self._waiting and callable(self._previous):
-            was_open, self._open = self._open, False
-            frame = self._waiting[0]
-            self._waiting.clear()
-            self._previous(signal.SIGINT, frame)
-            self._open = was_open
+        was_open, self._open = self._open, False
+        while self._waiting:
+            number, frame = self._waiting.pop(0)
+            self._previous[number](number, frame)
+        self._open = was_open

@@ -1,10 +1,11 @@
 """Where a model's parameters sit: what the filters of ``where=`` and ``radii=`` look at."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from lowland.checks import at_least, nearest
 
@@ -13,11 +14,16 @@ __all__ = ["Site", "Where", "factors", "select", "sites"]
 
 @dataclass(frozen=True)
 class Site:
-    """One parameter: its qualified name, the module that owns it (the first, if tied), and itself."""
+    """One parameter: its qualified name, the module that owns it (the first, if tied), and itself.
+
+    Attributes:
+        aliases: All its names; several if it is tied.
+    """
 
     name: str
     module: nn.Module
     parameter: nn.Parameter
+    aliases: tuple[str, ...] = ()
 
 
 Where = Callable[[Site], bool] | str
@@ -25,21 +31,36 @@ Where = Callable[[Site], bool] | str
 
 
 def sites(model: nn.Module) -> dict[str, Site]:
-    """Every parameter once, by name; a tied parameter under its first name.
+    """Every parameter once, by name, a tied one under its first; prefixes of torch.compile are dropped.
 
     Raises:
-        ValueError: If the model has no parameters.
+        ValueError: If the model has no parameters, some are not initialised yet, or two share memory.
     """
-    found: dict[str, Site] = {}
-    seen: set[int] = set()
+    found: dict[int, Site] = {}
     for prefix, module in model.named_modules():
-        for name, parameter in module.named_parameters(prefix=prefix, recurse=False):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                found[name] = Site(name, module, parameter)
+        for full, parameter in module.named_parameters(prefix=prefix, recurse=False):
+            name = full.replace("_orig_mod.", "")
+            site = found.get(id(parameter), Site(name, module, parameter))
+            found[id(parameter)] = replace(site, aliases=(*site.aliases, name))
     if not found:
         raise ValueError(f"The model must have parameters, got {type(model).__name__} without any.")
-    return found
+    named = {site.name: site for site in found.values()}
+    _check(named)
+    return named
+
+
+def _check(named: Mapping[str, Site]) -> None:
+    homes: dict[int, str] = {}
+    for name, site in named.items():
+        if is_lazy(site.parameter):
+            raise ValueError(f"Parameters must be initialised, got {name!r}, which is not: run a forward first.")
+        address = site.parameter.data_ptr() if site.parameter.device.type != "meta" else 0
+        if address and address in homes:
+            raise ValueError(
+                f"Parameters must not share memory, got {homes[address]!r} and {name!r}: tie them by assigning the "
+                "parameter itself."
+            )
+        homes[address] = name
 
 
 def select(found: Mapping[str, Site], where: Where | None) -> frozenset[str]:
@@ -75,4 +96,6 @@ def factors(found: Mapping[str, Site], radii: Mapping[str, float] | None) -> dic
 
 
 def _matches(where: Where, site: Site) -> bool:
-    return fnmatchcase(site.name, where) if isinstance(where, str) else bool(where(site))
+    if isinstance(where, str):
+        return any(fnmatchcase(name, where) for name in site.aliases or (site.name,))
+    return bool(where(site))

@@ -66,7 +66,15 @@ class Step:
     def gradient(
         self, at: Ball | Vector | None = None, on: Shard | None = None, spend: Vector | None = None
     ) -> Request:
-        """Ask for a gradient; to be yielded. See :class:`~lowland.engine.request.Request`."""
+        """Ask for a gradient; to be yielded. See :class:`~lowland.engine.request.Request`.
+
+        Raises:
+            ValueError: If a remembered vector is to be spent.
+        """
+        if spend is not None and self.memory:
+            kept = {id(part) for vector in self.memory.values() for part in vector.parts.values()}
+            if any(id(part) in kept for part in spend.parts.values()):
+                raise ValueError("A remembered vector must not be spent: it is needed again. Spend a clone of it.")
         return Request(at, on, spend)
 
     def shards(self, size: int) -> Iterator[Shard]:
@@ -86,9 +94,9 @@ class Step:
                 yield Shard(index, start, stop, (stop - start) / len(closure))
 
     def recall(self, key: str) -> Vector | None:
-        """What was remembered under ``key``, or None; not to be changed in place."""
-        return self.written.get(key, self.memory.get(key))
+        """What was remembered under ``key`` in earlier steps, or None; not to be changed in place."""
+        return self.memory.get(key)
 
     def remember(self, key: str, value: Vector) -> None:
-        """Keep ``value`` for later steps and checkpoints; forgotten again if this step fails."""
-        self.written[key] = value
+        """Keep a copy of ``value`` for later steps and checkpoints; forgotten again if this step fails."""
+        self.written[key] = value.clone()

@@ -1,0 +1,113 @@
+"""One closure called and back-propagated, and what it must not do on the way."""
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from lowland.engine.objective import Objective
+from lowland.engine.request import Shard
+from lowland.engine.shield import Shield
+from lowland.types import Closure
+
+__all__ = ["Backward", "refuse_strangers"]
+
+
+class Backward:
+    """Calls the closures of one step and adds their gradients to ``.grad``.
+
+    Args:
+        trained: The trainable parameters by name; their gradients must be None before a pass.
+        scaler: Scales every loss, if there is one.
+        shield: Is opened while the closure and autograd run.
+    """
+
+    def __init__(
+        self, trained: Mapping[str, nn.Parameter], scaler: torch.amp.GradScaler | None, shield: Shield
+    ) -> None:
+        self._trained, self._scaler, self._shield = trained, scaler, shield
+        self._marked = min(trained.values(), key=lambda p: p.numel()) if trained else None
+        self._earlier: list[Tensor] = []
+
+    def __call__(self, closure: Closure, on: Shard | None, known: Collection[int] | None) -> Tensor:
+        """The closure's loss, detached, its gradient added.
+
+        Args:
+            closure: Computes the loss.
+            on: The rows to compute it on; None is all.
+            known: Addresses of the parameters that the loss may depend on; None does not look.
+
+        Raises:
+            TypeError: If there is no tensor.
+            ValueError: If it is no scalar, has no graph, or trains what is not the model's.
+            RuntimeError: If the closure calls backward, clears gradients, or returns an old loss.
+        """
+        loss = self._watched(closure, on)
+        _check(loss)
+        if any(loss is earlier for earlier in self._earlier):
+            raise RuntimeError("The closure must compute the loss anew in every pass, got the same tensor again.")
+        self._earlier.append(loss)
+        if known is not None:
+            refuse_strangers(loss, known)
+        with self._shield.opened(), torch.enable_grad():
+            (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        return loss.detach().reshape(())
+
+    def _watched(self, closure: Closure, on: Shard | None) -> Tensor:
+        """The closure's loss; a mark in place of one gradient shows whether the closure touched gradients.
+
+        Raises:
+            ValueError: If all parameters are frozen.
+            RuntimeError: If it did.
+        """
+        marked = self._marked
+        if marked is None:
+            raise ValueError("The model must have trainable parameters, got all of them frozen.")
+        before = {name: p.grad for name, p in self._trained.items()}
+        own = marked.grad
+        mark = marked.grad = torch.zeros_like(marked) if own is None else own
+        version = mark._version
+        with self._shield.opened(), torch.enable_grad():
+            loss = closure(on.rows) if on and isinstance(closure, Objective) else closure()
+        touched = marked.grad is not mark or mark._version != version
+        changed = any(p.grad is not before[name] for name, p in self._trained.items() if p is not marked)
+        if touched or changed:
+            raise RuntimeError(
+                "The closure must not call backward itself nor clear gradients: it computes the loss and returns "
+                "it; call optimizer.zero_grad() after optimizer.step()."
+            )
+        marked.grad = own
+        return loss
+
+
+def refuse_strangers(loss: Tensor, known: Collection[int]) -> None:
+    """Refuse a loss that trains what the model does not own: it would be given the sum of all passes.
+
+    Raises:
+        ValueError: If there are such tensors.
+    """
+    seen, waiting, strangers = set(), [loss.grad_fn], 0
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)  # autograd's nodes that add to a leaf's gradient have one
+        strangers += variable is not None and id(variable) not in known
+        waiting += [following for following, _ in node.next_functions]
+    if strangers:
+        raise ValueError(
+            f"The loss must depend only on parameters of the bound model, got {strangers} other tensors that need "
+            "a gradient: bind one module that contains them, or detach them."
+        )
+
+
+def _check(loss: object) -> None:
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"The closure must return the loss, a tensor, got {type(loss).__name__}.")
+    if loss.numel() != 1:
+        raise ValueError(
+            f"The closure must return a scalar loss, got shape {tuple(loss.shape)}: reduce it, as by .mean()."
+        )
+    if not loss.requires_grad:
+        raise ValueError("The closure's loss must depend on a trainable parameter, got one without a graph.")
