@@ -57,8 +57,8 @@ def _check(named: Mapping[str, Site]) -> None:
         address = site.parameter.data_ptr() if site.parameter.device.type != "meta" else 0
         if address and address in homes:
             raise ValueError(
-                f"Parameters must not share memory, got {homes[address]!r} and {name!r}: tie them by assigning the "
-                "parameter itself."
+                f"Parameters must not share memory, got {homes[address]!r} and {name!r}: tie them by assigning "
+                "the parameter itself."
             )
         homes[address] = name
 
