@@ -1,24 +1,24 @@
 """Answers the requests of one step, and leaves everything as it was."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowland.engine.backward import Backward
-from lowland.engine.buffers import Buffers
 from lowland.engine.objective import Objective
 from lowland.engine.perturb import Perturbation
 from lowland.engine.randomness import Randomness
 from lowland.engine.request import Ball, Request, Shard
 from lowland.engine.shield import Shield
+from lowland.engine.subject import Subject
 from lowland.types import Closure
 from lowland.vector import Vector, ratio
 
-__all__ = ["Answers", "Policy", "Subject"]
+__all__ = ["Answers", "Policy"]
 
 
 @dataclass(frozen=True)
@@ -28,39 +28,6 @@ class Policy:
     buffers: Literal["clean", "every"] = "clean"
     rng: Literal["same", "fresh"] = "same"
     watch: bool = False
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is trained: a model's parts, gathered once."""
-
-    parameters: Mapping[str, nn.Parameter]
-    modules: Sequence[nn.Module]
-    buffers: Buffers
-    moved: frozenset[str]
-    factors: Mapping[str, float]
-    homes: Sequence[tuple[Mapping[str, object], str, object]]
-    _looked: list[bool] = field(default_factory=list)
-
-    def unseen(self) -> set[int] | None:
-        """Addresses of the parameters, the first time, to see if a loss depends on others; None afterwards."""
-        if self._looked:
-            return None
-        self._looked.append(True)
-        return {id(p) for p in self.parameters.values()}
-
-    def refuse_changes(self) -> None:
-        """Refuse a model whose modules or parameters are no longer those that were bound.
-
-        Raises:
-            RuntimeError: If one was exchanged.
-        """
-        for home, name, thing in self.homes:
-            if home.get(name) is not thing:
-                raise RuntimeError(
-                    "The model must keep the parameters and modules that it was bound with, got another "
-                    f"{name!r}: bind it again."
-                )
 
 
 class Answers:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from lowland.checks import one_of
-from lowland.engine.answer import Answers, Policy, Subject
-from lowland.engine.buffers import Buffers
+from lowland.engine.answer import Answers, Policy
 from lowland.engine.request import Direction, Request
 from lowland.engine.shield import Shield
-from lowland.engine.sites import Site, Where, factors, select, sites
+from lowland.engine.sites import Where
 from lowland.engine.step import Step
+from lowland.engine.subject import subject
 from lowland.types import Closure, State
 from lowland.vector import Vector
 
@@ -62,17 +62,13 @@ class Engine:
         self.method, self.policy = method, policy or Policy()
         one_of("buffers", self.policy.buffers, ["clean", "every"])
         one_of("rng", self.policy.rng, ["same", "fresh"])
-        found = sites(model)
-        _refuse_wrapped(model, found)
-        _refuse_kinds(found)
-        _refuse_hooks(found)
-        self._subject = _subject(model, found, _moved(found, method.where, where), factors(found, radii))
+        self._subject = subject(model, method.where, where, radii)
         self.count, self.passes = 0, 0.0
         self.telemetry: dict[str, float | Tensor] = {}
         self._memory: dict[str, Vector] = {}
         self._optimizer = optimizer
         if optimizer is not None:
-            _refuse_strangers(optimizer, found)
+            _refuse_strangers(optimizer, self._subject.parameters)
             self._follow(optimizer)
 
     def backward(self, closure: Closure, *, scaler: torch.amp.GradScaler | None = None) -> Tensor:
@@ -211,23 +207,6 @@ def _checked(direction: object, answers: Answers) -> Vector:
     return direction
 
 
-def _subject(
-    model: nn.Module, found: Mapping[str, Site], moved: frozenset[str], radii: Mapping[str, float]
-) -> Subject:
-    parameters = {name: site.parameter for name, site in found.items()}
-    modules = list(model.modules())
-    stores = [store for module in modules for store in (module._parameters, module._modules)]
-    homes = [(store, name, thing) for store in stores for name, thing in store.items()]
-    return Subject(parameters, modules, Buffers(model), moved, radii, homes)
-
-
-def _moved(found: Mapping[str, Site], methods: Where | None, users: Where | None) -> frozenset[str]:
-    moved = select(found, methods) & select(found, users)
-    if not moved:
-        raise ValueError("where must leave the method something to perturb, got a filter that leaves nothing.")
-    return moved
-
-
 def _check_closures(closures: Sequence[Closure]) -> None:
     if not closures:
         raise ValueError("backward_many must be given at least one closure, got none.")
@@ -239,36 +218,11 @@ def _check_closures(closures: Sequence[Closure]) -> None:
             )
 
 
-def _refuse_strangers(optimizer: torch.optim.Optimizer, found: Mapping[str, Site]) -> None:
-    known = {id(site.parameter) for site in found.values()}
+def _refuse_strangers(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
+    known = {id(p) for p in parameters.values()}
     count = sum(id(p) not in known for group in optimizer.param_groups for p in group["params"])
     if count:
         raise ValueError(
             f"The optimiser must train only the model's parameters, got {count} of others: "
             "bind one module that contains them all."
-        )
-
-
-def _refuse_hooks(found: Mapping[str, Site]) -> None:
-    for name, site in found.items():
-        if getattr(site.parameter, "_post_accumulate_grad_hooks", None):
-            raise ValueError(
-                f"Parameters must have no post-accumulate-grad hooks, got one on {name!r}: it would run in every "
-                "pass. Step the optimiser after backward."
-            )
-
-
-def _refuse_kinds(found: Mapping[str, Site]) -> None:
-    for name, site in found.items():
-        if site.parameter.is_complex():
-            raise TypeError(f"Parameters must be real, got a complex one, {name!r}.")
-
-
-def _refuse_wrapped(model: nn.Module, found: Mapping[str, Site]) -> None:
-    sharded = any(type(site.parameter.data).__name__ == "DTensor" for site in found.values())
-    wrapped = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel")
-    if sharded or any(type(module).__name__ in wrapped for module in model.modules()):
-        raise NotImplementedError(
-            "Training over several processes is not supported yet, got a distributed model: "
-            "bind the bare module in one process."
         )
