@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "lowland"
 
 LAYERS = (
     {"types"},
-    {"catalog", "checks", "files", "own_file", "seeds", "vector"},
+    {"calling", "catalog", "checks", "files", "own_file", "seeds", "vector"},
     {"data", "engine", "models", "observe"},
     {"blocks"},
     {"measurements", "methods", "train"},

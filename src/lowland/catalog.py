@@ -5,6 +5,7 @@ Nothing is registered. The first name in a file's ``__all__`` is the thing that 
 
 import ast
 import importlib
+import inspect
 import pkgutil
 from types import ModuleType
 from typing import Any
@@ -99,7 +100,9 @@ def build(folder: str, spec: str, **context: Any) -> Any:  # noqa: ANN401 - see 
     try:
         return thing(**{**context, **arguments})
     except TypeError as error:
-        raise TypeError(f"{spec!r} cannot be built: {error}.") from error
+        takes = [name for name in inspect.signature(thing).parameters if name not in context]
+        hint = f" It takes: {', '.join(takes)}." if set(arguments) - set(takes) else ""
+        raise TypeError(f"{spec!r} cannot be built: {str(error).rstrip('.')}.{hint}") from error
 
 
 def _is_defined_in(value: object, module: ModuleType) -> bool:
@@ -109,7 +112,7 @@ def _is_defined_in(value: object, module: ModuleType) -> bool:
 def _pair(spec: str, text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
-        raise ValueError(f"Write arguments as name:key=value,key=value; got {text.strip()!r} in {spec!r}.")
+        raise ValueError(f"Write arguments as name:key=value,key=(value,value); got {text.strip()!r} in {spec!r}.")
     try:
         return key.strip(), ast.literal_eval(value.strip())
     except (ValueError, SyntaxError):

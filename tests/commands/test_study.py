@@ -49,7 +49,7 @@ def test_the_page_says_what_to_type_to_get_it_again(lowland, chain, tmp_path):
     ("words", "sentence"),
     [
         (["--seeds", "0"], "seeds must be at least 1, got 0."),
-        (["--seeds", "many"], 'Invalid value for --seeds: unable to convert "many" into int.'),
+        (["--seeds", "many"], "Invalid value for --seeds: must be a whole number, got many."),
         (["--seed", "3"], "Unknown option: --seed. Did you mean --seeds?"),
         (["--workers", "0"], "workers must be at least 1, got 0."),
         (["--data", "nowhere"], "data must be on this machine, got 'nowhere'."),

@@ -66,7 +66,7 @@ def test_touches_buffers_modes_and_random_state_like_one_plain_pass(name):
 
 def test_adds_to_the_gradients_that_are_there(name):
     model = net()
-    engine = load("methods", name)().bind(model)
+    engine = load("methods", name)().bind(model, optimizer=momentum(model))  # both are of one optimiser step
     model.eval()
     step(engine, model)
     once = [None if p.grad is None else p.grad.clone() for p in model.parameters()]

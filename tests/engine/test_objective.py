@@ -7,14 +7,14 @@ from rigs import net
 
 
 class Doubled(nn.Module):
-    """Takes a dict and gives a dict."""
+    """Takes keywords and gives a dict."""
 
     def __init__(self):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, batch):
-        return {"logits": self.scale * batch["x"], "twice": 2 * batch["x"]}
+    def forward(self, x):
+        return {"logits": self.scale * x, "twice": 2 * x}
 
 
 def test_is_the_closure_it_stands_for():

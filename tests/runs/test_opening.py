@@ -1,5 +1,6 @@
 import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +72,19 @@ def test_two_at_a_time_are_refused(tmp_path):
     words = "is being written by process"
     with open_folder(tmp_path, "toy", Config(), CELLS), pytest.raises(RuntimeError, match=words):
         again.__enter__()
+
+
+def test_another_content_of_ones_own_file_is_another_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text("a = 1")
+    config = Settings(model="./net.py:width=3", methods=("sgd", "./net.py"))
+    before = place(tmp_path, "study", config, [])
+    assert place(tmp_path, "study", config, []) == before
+    Path("net.py").write_text("a = 2")
+    assert place(tmp_path, "study", config, []) != before
+
+
+@dataclass
+class Settings:
+    model: str
+    methods: tuple[str, ...]

@@ -174,10 +174,18 @@ def test_a_model_without_anything_to_train_is_refused():
         fit(model().requires_grad_(False), batches(), progress=False)
 
 
+def test_batches_that_cannot_be_had_again_are_refused():
+    with pytest.raises(TypeError, match=r"batches must have epoch\(k, start\), to be resumable, got list"):
+        fit(model(), [], progress=False)
+
+
 def test_batches_without_a_batch_are_refused():
     class Empty:
         def __len__(self):
             return 0
+
+        def epoch(self, k, start=0):
+            return iter(())
 
     with pytest.raises(ValueError, match="batches must hold at least one batch"):
         fit(model(), Empty(), progress=False)

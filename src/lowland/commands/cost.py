@@ -25,7 +25,8 @@ def cost(timings: Rows, rows: Rows, cell: Sequence[str]) -> Table | None:
     if not timings:
         return None
     groups = dict.fromkeys(_group(line) for line in timings)
-    names = list(dict.fromkeys(name for line in timings for name in line if name not in cell))
+    names = [name for line in timings for name in line if name not in cell]
+    names = [name for name in dict.fromkeys(names) if name != "seconds"] or ["seconds"]
     counted = any("passes" in row for row in rows)
     total = sum(line["seconds"] for line in timings)
     return Table(
@@ -53,4 +54,4 @@ def _group(line: Mapping[str, Any]) -> str:
 
 
 def _heading(name: str) -> str:
-    return "seconds per run" if name == "seconds" else f"of these, {name.replace('_', ' ')} (s)"
+    return "seconds per run" if name == "seconds" else f"{name.replace('_', ' ')} (s per run)"

@@ -4,11 +4,11 @@ import dataclasses
 import inspect
 import shlex
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from lowland.commands.prose import readable
 from lowland.commands.source import helps
@@ -86,12 +86,26 @@ def _parameter(flag: _Flag, group: Group, negative: bool) -> inspect.Parameter:
         help=readable(flag.help) or None,
         group=group,
         consume_multiple=several or None,
+        converter=_whole if flag.kind is int else None,
         show_default=_shown(flag.value),
         negative=None if negative else (),
         negative_iterable=(),
     )
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(flag.variable, kind, default=flag.value, annotation=Annotated[flag.kind, setting])
+
+
+def _whole(kind: type, tokens: Sequence[Token]) -> int:
+    """A whole number, and nothing else: cyclopts alone would take 1.5 for 1.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"must be a whole number, got {text}.") from None
 
 
 def _shown(value: object) -> bool | Callable[[Any], str]:

@@ -58,7 +58,7 @@ KINDS = (
         word="methods",
         folder="methods",
         flag="lowland compare --methods sgd {}",
-        python="method = {}().bind(model)\nloss = method.backward(lambda: criterion(model(x), y))",
+        python="method = {}().bind(model)\nloss = method.backward(lowland.objective(model, criterion, x, y))",
         facts=("PASSES", "REDUCES_TO"),
     ),
     Kind(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from lowland.calling import call
 from lowland.types import Criterion
 
 __all__ = ["Objective", "objective"]
@@ -29,7 +30,7 @@ class Objective:
     def __call__(self, rows: slice | None = None) -> Tensor:
         """The mean loss of ``rows``, or of all examples."""
         x, y = (self.x, self.y) if rows is None else (rows_of(self.x, rows), self.y[rows])
-        outputs = self.model(x)
+        outputs = call(self.model, x)
         self._latest = outputs
         return self.criterion(outputs, y)
 
@@ -47,7 +48,7 @@ def objective(model: nn.Module, criterion: Criterion, x: Any, y: Tensor) -> Obje
     """The closure ``lambda: criterion(model(x), y)``, which also knows its examples.
 
     Args:
-        model: Called as ``model(x)``.
+        model: Called as ``model(x)``; with a dict as keywords, with a list or tuple as positions.
         criterion: The mean loss over the examples, a scalar.
         x: Inputs: a tensor of shape ``(n, ...)``, or a dict, list or tuple of such tensors.
         y: Targets, of shape ``(n, ...)``.

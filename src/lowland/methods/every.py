@@ -31,10 +31,10 @@ class Every(Method):
     """
 
     method: Method | str = "sam"
-    k: int = 1
+    k: int = 2
     start: int = 0
 
-    REDUCES_TO: ClassVar = {"sam": {}, "sgd": {"method": "sam:rho=0.0", "k": 2}}
+    REDUCES_TO: ClassVar = {"sam": {"k": 1}, "sgd": {"method": "sam:rho=0.0", "k": 2}}
 
     def __post_init__(self) -> None:
         whole("k", self.k)

@@ -18,13 +18,9 @@ class Conv(nn.Module):
     Every convolution halves the image, but for as many at the front as are needed to leave a last map of at least
     2 x 2; so features stay many more than classes, and their rank has room to fall. With the default widths:
 
-    ============  ===========  ============================  ============
-    image         strides      features of the three layers  weights
-    ============  ===========  ============================  ============
-    1 x 8 x 8     1, 2, 2      1024, 512, 256                25,978
-    1 x 28 x 28   2, 2, 2      3136, 1568, 1024              33,658
-    3 x 32 x 32   2, 2, 2      4096, 2048, 1024              33,946
-    ============  ===========  ============================  ============
+    * 1 x 8 x 8: strides 1, 2, 2; 1024, 512, 256 features; 25,978 weights;
+    * 1 x 28 x 28: strides 2, 2, 2; 3136, 1568, 1024 features; 33,658 weights;
+    * 3 x 32 x 32: strides 2, 2, 2; 4096, 2048, 1024 features; 33,946 weights.
 
     ``layers`` names the layers after their activation: ``blocks.0``, ``blocks.1``, …
 

@@ -6,15 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowland.calling import call
+
 __all__ = ["first_tensor", "forward", "home"]
 
 
 def forward(model: nn.Module, inputs: Any) -> Any:  # noqa: ANN401 - inputs and outputs are the model's business
     """What ``model`` answers to ``inputs``, moved to where the model lives.
 
-    A mapping is passed as keywords, a tuple or list as positions, anything else as the one argument.
-    Floating inputs take the dtype of the model's first floating parameter, if it has any; token ids and masks stay
-    as they are.
+    Called as :func:`lowland.calling.call` says. Floating inputs take the dtype of the model's first floating
+    parameter, if it has any; token ids and masks stay as they are.
 
     Args:
         model: Any module.
@@ -24,12 +25,7 @@ def forward(model: nn.Module, inputs: Any) -> Any:  # noqa: ANN401 - inputs and 
         The model's own output.
     """
     device, dtype = home(model)
-    moved = _moved(inputs, device, dtype)
-    if isinstance(moved, Mapping):
-        return model(**moved)
-    if isinstance(moved, tuple | list):
-        return model(*moved)
-    return model(moved)
+    return call(model, _moved(inputs, device, dtype))
 
 
 def home(model: nn.Module) -> tuple[torch.device | None, torch.dtype | None]:

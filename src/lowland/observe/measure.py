@@ -53,6 +53,9 @@ def measure(
     """
     splits = _splits(data)
     wanted = [measurements] if isinstance(measurements, Measurement) else measurements
+    for one in wanted:
+        if not isinstance(one, Measurement):
+            raise TypeError(f"measurements must be made, as Accuracy(), got {getattr(one, '__name__', one)!r}.")
     tasks = [_task(model, one, group) for one in wanted for group in one.groups(tuple(splits))]
     with untouched(model), torch.no_grad():
         model.eval()

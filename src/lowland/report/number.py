@@ -16,7 +16,7 @@ def number(value: float, digits: int | None = None) -> str:
     """
     if not math.isfinite(value):
         return "–" if math.isnan(value) else ("∞" if value > 0 else "−∞")
-    if digits is not None:
+    if digits is not None and abs(value) < 1e7:
         return _sign(_grouped(value, digits))
     if value == int(value) and abs(value) < 1e15:
         return _sign(_grouped(value, 0))

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from lowland.report.effect import Effect, sentences
-from lowland.report.grid import Grid
+from lowland.report.grid import Grid, IncompleteError
 from lowland.report.interval import Interval
 from lowland.report.shape import dip, trend
 
@@ -49,9 +49,16 @@ def unlearnt(rows: "Sequence[Row]", recipe: str) -> list[float]:
 
 
 def judged(rows: "Sequence[Row]", recipe: str) -> "list[Row]":
-    """The last row of every run that a verdict may rest on: at radii at which networks learn."""
+    """The last row of every run that a verdict may rest on: at radii at which networks learn.
+
+    Raises:
+        IncompleteError: If they learn at none.
+    """
     out = unlearnt(rows, recipe)
-    return [row for row in final(rows, recipe) if row["rho"] not in out]
+    found = [row for row in final(rows, recipe) if row["rho"] not in out]
+    if not found or not layers(rows):
+        raise IncompleteError("At no rho did networks learn; they diverged, or guess.")
+    return found
 
 
 def effect(
@@ -69,7 +76,7 @@ def falls_with_rho(rows: "Sequence[Row]", quantity: str) -> list[Effect]:
     return [
         effect(rows, recipe, layer, trend(Grid.of(judged(rows, recipe), f"{quantity}/{layer}")), "below")
         for recipe in recipes(rows)
-        for layer in layers(rows)
+        for layer in layers(judged(rows, recipe))
     ]
 
 

@@ -137,7 +137,7 @@ class Table:
 
         drawn = RichTable(title=plain(self.title), box=box.SIMPLE_HEAD, title_justify="left")
         for column, right in zip(self.columns, self.numeric, strict=True):
-            drawn.add_column(plain(column), justify="right" if right else "left")
+            drawn.add_column(plain(column), justify="right" if right else "left", overflow="fold")
         for at in range(len(self.rows)):
             drawn.add_row(*self._texts(at, plain, "[bold]{}[/bold]"))
         return drawn

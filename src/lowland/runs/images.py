@@ -35,6 +35,7 @@ from lowland.types import Row
 __all__ = ["Images", "check_images", "image_run", "look_epochs"]
 
 WIDEST = 16384
+TRANSFER_IMAGES = 6000
 NEIGHBOURS = {"fashion-mnist": "mnist", "mnist": "fashion-mnist", "cifar10": "cifar100", "cifar100": "cifar10"}
 
 
@@ -182,7 +183,7 @@ def _splits(settings: Images, data: Dataset) -> dict[str, Pairs]:
 def _transfer(settings: Images, data: Dataset) -> tuple[Split, Split]:
     name = catalog.parse(settings.data)[0].replace("_", "-")
     other = NEIGHBOURS.get(name, "turned") if settings.transfer == "auto" else settings.transfer
-    source = data if other == "turned" else _data(other, settings.train).to(data.train.x.device)
+    source = data if other == "turned" else _data(other, TRANSFER_IMAGES).to(data.train.x.device)
     parts = [part.take(min(settings.examples, len(part))) for part in (source.train, source.test)]
     if other == "turned":
         parts = [Split(part.x.rot90(1, (2, 3)), part.y) for part in parts]

@@ -61,7 +61,23 @@ def _make(path: Path) -> None:
 def _identity(study: str, config: object, cells: Sequence[Cell]) -> dict[str, object]:
     settings = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else vars(config)  # type: ignore[arg-type]
     grid = hashlib.sha256(to_json(list(cells)).encode()).hexdigest()[:16]
-    return {"study": study, "settings": settings, "cells": len(cells), "grid": grid}
+    identity = {"study": study, "settings": settings, "cells": len(cells), "grid": grid}
+    files = _own_files(settings)
+    return {**identity, "own_files": files} if files else identity
+
+
+def _own_files(settings: object) -> dict[str, str]:
+    """Digests of the user's own Python files that settings refer to: another content is another run."""
+    values = (
+        settings.values() if isinstance(settings, dict) else settings if isinstance(settings, list | tuple) else ()
+    )
+    found = {name: digest for value in values for name, digest in _own_files(value).items()}
+    if isinstance(settings, str) and ".py" in settings:
+        for word in re.findall(r"[^=:,()\s]+\.py", settings):
+            path = Path(word)
+            if path.is_file():
+                found[word] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return found
 
 
 def _claim(path: Path, identity: dict[str, object]) -> None:

@@ -93,7 +93,7 @@ def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     features = {
         f"{quantity} {layer}": f"{quantity}/{layer}" for quantity in ("rank", "density") for layer in layers(rows)
     }
-    against = f"error less that of {config.methods[0]}"
+    against = f"error minus {config.methods[0]}'s"
     return [
         Table(
             title="Methods side by side",

@@ -21,7 +21,7 @@ from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
 from lowland.report.interval import interval, paired
-from lowland.report.radii import effect, falls_with_rho, final, judged, layers, recipes, u_shaped
+from lowland.report.radii import effect, falls_with_rho, final, judged, layers, recipes, u_shaped, unlearnt
 from lowland.report.shape import at_level, dip
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
@@ -133,8 +133,9 @@ def matched(rows: Sequence[Row], recipe: str, layer: str) -> list[Row]:
     """
     mine = [row for row in rows if row["recipe"] == recipe]
     found = []
-    for row in judged(rows, recipe):
-        if row["rho"] == 0 or row["diverged"]:
+    out = {0.0, *unlearnt(rows, recipe)}
+    for row in final(rows, recipe):
+        if row["rho"] in out or row["diverged"]:
             continue
         plain = [r for r in mine if r["rho"] == 0 and r["seed"] == row["seed"] and not r["diverged"]]
         if not plain:

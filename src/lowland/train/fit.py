@@ -52,6 +52,7 @@ def fit(
         One row per epoch, and the seconds they took.
 
     Raises:
+        TypeError: If ``batches`` cannot be had again from any point, as those of a DataLoader.
         ValueError: If there is nothing to train or no data, parts do not belong together, or ``keep`` holds a
             damaged checkpoint or one of another run; the model is unchanged then.
         OSError: If a checkpoint cannot be written; the one before is still whole.
@@ -75,6 +76,11 @@ def fit(
         (2.0, True)
     """
     recipe = recipe or Recipe()
+    if not callable(getattr(batches, "epoch", None)):
+        raise TypeError(
+            f"batches must have epoch(k, start), to be resumable, got {type(batches).__name__}: use "
+            "lowland.data.batches.Batches, or bind a method and write your own loop."
+        )
     steps = recipe.epochs * _steps_per_epoch(batches, recipe)
     setup = assemble(model, recipe, parts or Parts(), steps)
     loop = Loop(setup, batches, hooks)

@@ -23,10 +23,10 @@ class Autocast(nn.Module):
         super().__init__()
         self.model, self._device, self._dtype = model, device.type, dtype
 
-    def forward(self, x: Any) -> Any:  # noqa: ANN401 - as the model has it
-        """The outputs of the model for ``x``."""
+    def forward(self, *positions: Any, **keywords: Any) -> Any:  # noqa: ANN401 - as the model has it
+        """The outputs of the model."""
         with torch.autocast(self._device, self._dtype):
-            outputs = self.model(x)
+            outputs = self.model(*positions, **keywords)
         return pytree.tree_map(_wide, outputs)
 
 
