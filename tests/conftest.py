@@ -3,16 +3,17 @@
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-REAL_DATA = os.environ.pop("LOWLAND_DATA", None)
+REAL_DATA = os.environ.get("LOWLAND_DATA")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def _plain_torch():
+def _plain_start(monkeypatch):
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    monkeypatch.delenv("LOWLAND_DATA", raising=False)
 
 
 @pytest.fixture
