@@ -224,20 +224,25 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
 def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
     """The figures of one recipe."""
     last, found = final(rows, recipe), layers(rows)
+    out = unlearnt(rows, recipe)
+    learnt = [row for row in last if row["rho"] not in out] or last
+    left = f" Without rho {', '.join(f'{rho:g}' for rho in out)}, where networks did not learn." if out else ""
     at_end = f"after training{'' if len(recipes(rows)) == 1 else f', {recipe}'}"
     return [
         Figure(
             title=f"Error against rho, {at_end}",
             panels=(
-                against_rho("test error (%)", [Curve.of(last, "test", x="rho", y="test_error")], "On test images"),
+                against_rho(
+                    "test error (%)", [Curve.of(learnt, "test", x="rho", y="test_error")], "On test images"
+                ),
                 against_rho(
                     "kNN error (%)",
-                    [Curve.of(last, "kNN", x="rho", y=f"knn_error/{found[-1]}")],
+                    [Curve.of(learnt, "kNN", x="rho", y=f"knn_error/{found[-1]}")],
                     "Nearest neighbours, other data",
                 ),
             ),
             caption="Left: test error. Right: error of 10 nearest neighbours in the last layer's features on data "
-            "that the network was not trained on.",
+            f"that the network was not trained on.{left}",
         ),
         Figure(
             title=f"Rank and density of every layer, {at_end}",
