@@ -102,17 +102,17 @@ def _norm(pieces: list[Piece], metric: Metric | None) -> Tensor:
 def _pieces(names: list[str], weights: Mapping[str, Tensor], parts: Mapping[str, Tensor]) -> Iterator[Piece]:
     """Small tensors together and large ones cut, so that no piece is much longer than the limit."""
     limit = max(SMALLEST_PIECE, sum(weights[name].numel() for name in names) // PIECES)
+    cuts = ((name, w, d) for name in names for w, d in _cuts(weights[name], parts[name], limit))
     piece: Piece = ([], [], [])
     filled = 0
-    for name in names:
-        for w, d in _cuts(weights[name], parts[name], limit):
-            if filled and filled + w.numel() > limit:
-                yield piece
-                piece, filled = ([], [], []), 0
-            piece[0].append(name)
-            piece[1].append(w)
-            piece[2].append(d)
-            filled += w.numel()
+    for name, w, d in cuts:
+        if filled and filled + w.numel() > limit:
+            yield piece
+            piece, filled = ([], [], []), 0
+        piece[0].append(name)
+        piece[1].append(w)
+        piece[2].append(d)
+        filled += w.numel()
     if filled:
         yield piece
 

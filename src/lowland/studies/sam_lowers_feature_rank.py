@@ -21,6 +21,7 @@ from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
 from lowland.report.interval import interval, paired
+from lowland.report.panels import against_rho, by_layer, rank_over_training
 from lowland.report.radii import effect, falls_with_rho, final, judged, layers, recipes, u_shaped, unlearnt
 from lowland.report.shape import at_level, dip
 from lowland.report.table import Table
@@ -223,29 +224,12 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
 
 def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
     """The figures of one recipe."""
-    last, found = final(rows, recipe), layers(rows)
-    out = unlearnt(rows, recipe)
-    learnt = [row for row in last if row["rho"] not in out] or last
-    left = f" Without rho {', '.join(f'{rho:g}' for rho in out)}, where networks did not learn." if out else ""
-    at_end = f"after training{'' if len(recipes(rows)) == 1 else f', {recipe}'}"
+    found, last = layers(rows), final(rows, recipe)
+    of = "" if len(recipes(rows)) == 1 else f", {recipe}"
     return [
+        error_figure(rows, recipe, of),
         Figure(
-            title=f"Error against rho, {at_end}",
-            panels=(
-                against_rho(
-                    "test error (%)", [Curve.of(learnt, "test", x="rho", y="test_error")], "On test images"
-                ),
-                against_rho(
-                    "kNN error (%)",
-                    [Curve.of(learnt, "kNN", x="rho", y=f"knn_error/{found[-1]}")],
-                    "Nearest neighbours, other data",
-                ),
-            ),
-            caption="Left: test error. Right: error of 10 nearest neighbours in the last layer's features on data "
-            f"that the network was not trained on.{left}",
-        ),
-        Figure(
-            title=f"Rank and density of every layer, {at_end}",
+            title=f"Rank and density of every layer, after training{of}",
             panels=(
                 against_rho("feature rank (99 %)", by_layer(last, "rank"), "Rank"),
                 against_rho("share of active units", by_layer(last, "density"), "Density"),
@@ -253,12 +237,12 @@ def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
             caption="Left: components that explain 99 % of the variance. Right: share of features above 0.",
         ),
         Figure(
-            title=f"Rank over training{at_end.removeprefix('after training')}",
-            panels=tuple(over_training(rows, recipe, layer) for layer in found),
+            title=f"Rank over training{of}",
+            panels=tuple(rank_over_training(rows, recipe, layer) for layer in found),
             caption="Feature rank of each layer as training goes on, for every rho.",
         ),
         Figure(
-            title=f"Rank at equal training loss{at_end.removeprefix('after training')}",
+            title=f"Rank at equal training loss{of}",
             panels=tuple(
                 at_equal_loss(pairs, layer) for layer in found if (pairs := matched(rows, recipe, layer))
             ),
@@ -268,33 +252,22 @@ def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
     ]
 
 
-def against_rho(label: str, curves: Sequence[Curve], title: str) -> Panel:
-    """A panel over the grid of radii."""
-    return Panel(
-        x_label="rho", y_label=label, curves=tuple(curves), title=title, x_scale="even", palette="ordered"
-    )
-
-
-def by_layer(rows: Sequence[Row], quantity: str) -> list[Curve]:
-    """A curve for every layer."""
-    return [Curve.of(rows, layer, x="rho", y=f"{quantity}/{layer}") for layer in layers(rows)]
-
-
-def over_training(rows: Sequence[Row], recipe: str, layer: str) -> Panel:
-    """Rank of one layer against the epoch, at the epochs that every radius was looked at."""
-    mine = [row for row in rows if row["recipe"] == recipe and not row["diverged"]]
-    radii = sorted({row["rho"] for row in mine})
-    common = set.intersection(*({row["epoch"] for row in mine if row["rho"] == rho} for rho in radii))
-    shared = [row for row in mine if row["epoch"] in common]
-    curves = [Curve.of(shared, f"rho {rho:g}", x="epoch", y=f"rank/{layer}", where={"rho": rho}) for rho in radii]
-    return Panel(
-        x_label="epoch",
-        y_label="feature rank",
-        curves=tuple(curves),
-        title=layer,
-        x_scale="log",
-        palette="ordered",
-        spread="band",
+def error_figure(rows: Sequence[Row], recipe: str, of: str) -> Figure:
+    """Test error and nearest-neighbour error against rho, without radii at which networks did not learn."""
+    out = unlearnt(rows, recipe)
+    last = final(rows, recipe)
+    shown = [row for row in last if row["rho"] not in out] or last
+    left = f" Without rho {', '.join(f'{rho:g}' for rho in out)}, where networks did not learn." if out else ""
+    test = Curve.of(shown, "test", x="rho", y="test_error")
+    knn = Curve.of(shown, "kNN", x="rho", y=f"knn_error/{layers(rows)[-1]}")
+    return Figure(
+        title=f"Error against rho, after training{of}",
+        panels=(
+            against_rho("test error (%)", [test], "On test images"),
+            against_rho("kNN error (%)", [knn], "Nearest neighbours, other data"),
+        ),
+        caption="Left: test error. Right: error of 10 nearest neighbours in the last layer's features on data "
+        f"that the network was not trained on.{left}",
     )
 
 
