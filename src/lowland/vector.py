@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["Vector", "ratio"]
+__all__ = ["Total", "Vector", "norm", "ratio"]
+
+Total = Callable[[Tensor], Tensor]
 
 
 class Vector:
@@ -20,10 +22,12 @@ class Vector:
         (5.0, ['a', 'b'])
     """
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "total")
 
-    def __init__(self, parts: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(self, parts: Mapping[str, Tensor] | None = None, total: Total | None = None) -> None:
+        """``total`` sums a scalar over the processes that hold the other parts of the tensors; None is alone."""
         self._parts: dict[str, Tensor] | None = dict(parts or {})
+        self.total = total
 
     @property
     def parts(self) -> dict[str, Tensor]:
@@ -43,20 +47,29 @@ class Vector:
 
     def only(self, names: frozenset[str]) -> "Vector":
         """The entries called ``names``; the others become zero."""
-        return Vector({name: part for name, part in self.parts.items() if name in names})
+        return self._like({name: part for name, part in self.parts.items() if name in names})
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Vector":
+        """``function`` of every entry; it must act element by element."""
+        return self._like({name: function(part) for name, part in self.parts.items()})
 
     def clone(self) -> "Vector":
         """A copy that shares no storage."""
-        return Vector({name: part.clone() for name, part in self.parts.items()})
+        return self.map(torch.clone)
 
     def dot(self, other: "Vector") -> Tensor:
         """Inner product, a scalar in at least float32 on the first tensor's device."""
         pairs = [(part, other.parts[name]) for name, part in self.parts.items() if name in other.parts]
-        return _total([_inner(a, b) for a, b in pairs])
+        inner = _sum([_inner(a, b) for a, b in pairs])
+        return inner if self.total is None else self.total(inner)
 
     def norm(self) -> Tensor:
         """Euclidean norm, a scalar in at least float32 on the first tensor's device."""
-        return norm(list(self.parts.values()))
+        return norm(list(self.parts.values()), total=self.total)
+
+    def unit(self) -> "Vector":
+        """The vector of length 1 with the same direction; zero where the vector is zero or not finite."""
+        return ratio(1.0, self.norm()) * self
 
     def rejected_from(self, other: "Vector") -> "Vector":
         """The part at right angles to ``other``; all of the vector where ``other`` is zero or not finite."""
@@ -72,14 +85,19 @@ class Vector:
         if isinstance(factor, Vector):
             names = [name for name in self.parts if name in factor.parts]
             mine, theirs = [self.parts[n] for n in names], [factor.parts[n] for n in names]
-            return Vector(dict(zip(names, torch._foreach_mul(mine, theirs), strict=True))) if names else Vector()
+            return self._like(dict(zip(names, torch._foreach_mul(mine, theirs), strict=True)) if names else {})
         if not self.parts:
-            return Vector()
+            return self._like({})
         if isinstance(factor, Tensor):  # a scalar of another dtype must not change the parts' dtype
-            return Vector({name: (part * factor).to(part.dtype) for name, part in self.parts.items()})
-        return Vector(dict(zip(self.parts, torch._foreach_mul(list(self.parts.values()), factor), strict=True)))
+            return self.map(lambda part: (part * factor).to(part.dtype))
+        return self._like(
+            dict(zip(self.parts, torch._foreach_mul(list(self.parts.values()), factor), strict=True))
+        )
 
     __rmul__ = __mul__
+
+    def _like(self, parts: Mapping[str, Tensor]) -> "Vector":
+        return Vector(parts, self.total)
 
     def _joined(
         self,
@@ -95,17 +113,18 @@ class Vector:
             joined.update(zip(shared, values, strict=True))
         if extra:
             joined.update(zip(extra, alone([other.parts[n] for n in extra]), strict=True))
-        return Vector(joined)
+        return Vector(joined, self.total or other.total)
 
 
-def norm(tensors: list[Tensor]) -> Tensor:
-    """Euclidean norm of all tensors together, a scalar in at least float32."""
+def norm(tensors: list[Tensor], order: float = 2, total: Total | None = None) -> Tensor:
+    """The norm of all tensors together, of a finite ``order`` >= 1, a scalar in at least float32."""
     if not tensors:
-        return torch.zeros(())
+        return torch.zeros(()) if total is None else total(torch.zeros(()))
     wide = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
     device = tensors[0].device
-    norms = torch._foreach_norm(tensors, 2, dtype=wide)
-    return torch.linalg.vector_norm(torch.stack([n.to(device) for n in norms]))
+    norms = torch._foreach_norm(tensors, order, dtype=wide)
+    own = torch.linalg.vector_norm(torch.stack([n.to(device) for n in norms]), order)
+    return own if total is None else total(own**order) ** (1 / order)
 
 
 def ratio(numerator: Tensor | float, denominator: Tensor) -> Tensor:
@@ -120,7 +139,7 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return torch.dot(a.reshape(-1).to(wide), b.reshape(-1).to(wide))
 
 
-def _total(terms: list[Tensor]) -> Tensor:
+def _sum(terms: list[Tensor]) -> Tensor:
     if not terms:
         return torch.zeros(())
     return torch.stack([term.to(terms[0].device) for term in terms]).sum()

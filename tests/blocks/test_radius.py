@@ -1,13 +1,17 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 import lowland
+from lowland.engine.around import Around
 from lowland.engine.step import Step
 
 
 def at(count, rate=None):
-    return Step(count, (), rate=None if rate is None else lambda: rate)
+    around = SimpleNamespace(learning_rate=lambda: rate) if rate is not None else Around({})
+    return Step(count, (), around)
 
 
 def test_cosine_starts_ends_and_stays():

@@ -116,7 +116,7 @@ def test_memory_is_no_gradient():
         model.zero_grad()
         engine.backward(loss_of(model))
         [p.grad.zero_() for p in model.parameters()]
-    assert engine._memory["g"].norm() > 0
+    assert Vector(engine.state_dict()["memory"]["g"]).norm() > 0
 
 
 def test_a_direction_that_names_a_frozen_parameter_is_added_to_the_others():
@@ -236,7 +236,7 @@ def with_method(method):
         (with_method(YieldsABall), TypeError, r"direction must yield step.gradient\(...\), got Ball"),
         (with_method(AsksNothing), TypeError, "direction must ask for at least one gradient"),
         (with_method(NoGenerator), TypeError, "direction must be a generator"),
-        (lambda m: lowland.SAM().bind(m).load_state_dict({}), ValueError, "got one without count, memory, method"),
+        (lambda m: lowland.SAM().bind(m).load_state_dict({}), ValueError, "got one without calls, count, degrees"),
         (lambda m: lowland.ball(Vector(), -1.0), ValueError, "rho must be a finite number >= 0, got -1"),
         (
             lambda m: lowland.objective(m, nn.functional.mse_loss, {"x": {1, 2}}, torch.ones(2)),

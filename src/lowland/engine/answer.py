@@ -1,24 +1,27 @@
 """Answers the requests of one step, and leaves everything as it was."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from lowland.engine.backward import Backward
+from lowland.engine.memory import Memory
 from lowland.engine.objective import Objective
 from lowland.engine.perturb import Perturbation
 from lowland.engine.randomness import Randomness
-from lowland.engine.request import Ball, Request, Shard
+from lowland.engine.request import Ball, Look, Part, Request
 from lowland.engine.shield import Shield
 from lowland.engine.subject import Subject
 from lowland.types import Closure
 from lowland.vector import Vector, ratio
 
 __all__ = ["Answers", "Policy"]
+
+Answer = TypeVar("Answer", Tensor, Vector)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Answers:
 
     Attributes:
         loss: The loss at the weights, summed over shards and closures, on the device.
-        passes: Passes over the step's data so far; a shard counts as its share.
+        passes: Forward-backward passes over the step's data so far; a part counts as its share.
+        forwards: Forward passes without a backward, counted alike.
     """
 
     def __init__(
@@ -55,13 +59,13 @@ class Answers:
         self._trained = {name: p for name, p in subject.parameters.items() if p.requires_grad}
         self._randomness = Randomness({p.device for p in subject.parameters.values()})
         self._backward = Backward(self._trained, scaler, shield)
-        self._starts: dict[Shard | None, list[Tensor]] = {}
-        self._losses: dict[Shard | None, Tensor] = {}
-        self._beside: dict[Shard | None, Tensor] = {}
+        self._starts: dict[Part | int | None, list[Tensor]] = {}
+        self._losses: dict[Part | None, Tensor] = {}
+        self._beside: dict[Part | None, Tensor] = {}
         self._scales: list[Tensor] = []
         self._lengths: list[Tensor] = []
         self._clean = Vector()
-        self.passes = 0.0
+        self.passes, self.forwards = 0.0, 0.0
         self._sound: Tensor | None = None
 
     def __enter__(self) -> Self:
@@ -82,8 +86,8 @@ class Answers:
         if kind is not None:
             self._roll_back()
 
-    def __call__(self, request: Request) -> Vector:
-        """The gradient that was asked for, in units of the scaled loss."""
+    def __call__(self, request: Request | Look) -> Vector | Tensor:
+        """What was asked for: a gradient in units of the scaled loss, or the losses of examples, unscaled."""
         if request.at is None:
             return self._passed(request)
         weights = {name: p.data for name, p in self._trained.items() if name in self._subject.moved}
@@ -96,9 +100,9 @@ class Answers:
             self._follow(weights)
             torch.clear_autocast_cache()
 
-    def add(self, direction: Vector, memory: Mapping[str, Vector]) -> None:
+    def add(self, direction: Vector, memory: Memory) -> None:
         """Add ``direction`` to the gradients set aside; they must not share tensors with ``memory``."""
-        remembered = {id(part) for vector in memory.values() for part in vector.parts.values()}
+        remembered = memory.tensors
         parts = {name: part for name, part in direction.parts.items() if name in self._trained}
         new = {
             name: part.clone() if id(part) in remembered else part
@@ -121,8 +125,8 @@ class Answers:
     def telemetry(self, direction: Vector) -> dict[str, float | Tensor]:
         """What the step did, on the device; see :attr:`lowland.engine.bind.Engine.telemetry`."""
         loss = self.loss
-        seen: dict[str, float | Tensor] = {"passes": self.passes, "loss": loss}
-        if self._losses and self._beside:
+        seen: dict[str, float | Tensor] = {"passes": self.passes, "forwards": self.forwards, "loss": loss}
+        if self._losses.keys() == self._beside.keys():
             seen["sharpness"] = _sum(self._beside) - loss
         if self._scales:
             seen["ascended"] = (torch.stack(self._scales) > 0).float().mean()
@@ -133,9 +137,9 @@ class Answers:
             seen["cosine"] = ratio(self._clean.dot(direction), product)
         return seen
 
-    def _move(self, moved: Perturbation, request: Request) -> None:
+    def _move(self, moved: Perturbation, request: Request | Look) -> None:
         assert request.at is not None
-        scale, length = moved.apply(request.at, request.spend)
+        scale, length = moved.apply(request.at, request.spend if isinstance(request, Request) else None)
         self._scales.append(scale)
         finite = torch.isfinite(length)
         self._sound = finite if self._sound is None else self._sound & finite
@@ -149,22 +153,46 @@ class Answers:
             if not w.is_meta and self._trained[name].data_ptr() != w.data_ptr():
                 self._trained[name].data.copy_(w)
 
-    def _passed(self, request: Request) -> Vector:
-        """One pass under the policies for buffers and random numbers."""
-        subject, on = self._subject, request.on
-        if on not in self._starts and None not in self._starts:
+    def _passed(self, request: Request | Look) -> Vector | Tensor:
+        if isinstance(request, Look):
+            return self._under_policy(request.on, lambda first: self._look(request, first))
+        return self._under_policy(request.on, lambda first: self._gradient(request, first))
+
+    def _under_policy(self, on: Part | None, run: Callable[[bool], Answer]) -> Answer:
+        """One pass under the policies for buffers and random numbers; tells it whether its data is new."""
+        subject, start = self._subject, self._start(on)
+        if start is None:
             self._starts[on] = self._randomness.state()
-            return self._gradient(request, first=True)
+            if on is not None and on.share == 1:
+                self._starts[on.closure] = self._starts[on]
+            return run(True)
         frontier = self._randomness.state()
         buffers = subject.buffers.snapshot() if self._policy.buffers == "clean" else None
         if self._policy.rng == "same":
-            self._randomness.set(self._starts.get(on, self._starts.get(None, frontier)))
-        gradient = self._gradient(request, first=False)
+            self._randomness.set(start)
+        answer = run(False)
         if self._policy.rng == "same":
             self._randomness.set(frontier)
         if buffers is not None:
             subject.buffers.restore(buffers)
-        return gradient
+        return answer
+
+    def _start(self, on: Part | None) -> list[Tensor] | None:
+        """The random state at the first pass over this data; None if there was none yet."""
+        starts = self._starts
+        if on is None:
+            return starts.get(None, next(iter(starts.values()), None))
+        return starts.get(on, starts.get(on.closure, starts.get(None)))
+
+    def _look(self, look: Look, first: bool) -> Tensor:
+        closure, share = self._closures[look.on.closure], look.on.share
+        assert isinstance(closure, Objective)  # or the step would not have made the part
+        losses = self._backward.look(closure, look.on)
+        if first:
+            closure.keep()
+        self._note(look, first, share * losses.mean())
+        self.forwards += share / len(self._closures)
+        return losses
 
     def _gradient(self, request: Request, first: bool) -> Vector:
         chosen = self._closures if request.on is None else [self._closures[request.on.closure]]
@@ -173,7 +201,7 @@ class Answers:
         losses = [self._loss_of(closure, request, first) for closure in chosen]
         total = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         clean = request.at is None and first
-        (self._losses if clean else self._beside)[request.on] = total if share == 1 else share * total
+        self._note(request, first, total if share == 1 else share * total)
         self.passes += share * len(chosen) / len(self._closures)
         gradient = Vector(_apart({name: p.grad for name, p in self._trained.items() if p.grad is not None}))
         self._clear_gradients()
@@ -181,8 +209,14 @@ class Answers:
             self._clean = self._clean + (share * gradient)
         return gradient
 
+    def _note(self, request: Request | Look, first: bool, loss: Tensor) -> None:
+        if request.at is not None:
+            self._beside[request.on] = loss
+        elif first:
+            self._losses[request.on] = loss
+
     def _loss_of(self, closure: Closure, request: Request, first: bool) -> Tensor:
-        loss = self._backward(closure, request.on, self._subject.unseen())
+        loss = self._backward(closure, request.on, request.loss, self._subject.unseen())
         if isinstance(closure, Objective) and first:
             closure.keep()
         return loss
@@ -198,7 +232,7 @@ class Answers:
             module.training = training
 
 
-def _sum(losses: Mapping[Shard | None, Tensor]) -> Tensor:
+def _sum(losses: Mapping[Part | None, Tensor]) -> Tensor:
     terms = list(losses.values())
     return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
 

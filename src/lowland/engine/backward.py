@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from lowland.engine.objective import Objective
-from lowland.engine.request import Shard
+from lowland.engine.objective import Loss, Objective
+from lowland.engine.request import Part
 from lowland.engine.shield import Shield
 from lowland.types import Closure
 
@@ -29,12 +29,15 @@ class Backward:
         self._marked = min(trained.values(), key=lambda p: p.numel()) if trained else None
         self._earlier: list[Tensor] = []
 
-    def __call__(self, closure: Closure, on: Shard | None, known: Collection[int] | None) -> Tensor:
+    def __call__(
+        self, closure: Closure, on: Part | None, other: Loss | None, known: Collection[int] | None
+    ) -> Tensor:
         """The closure's loss, detached, its gradient added.
 
         Args:
             closure: Computes the loss.
             on: The rows to compute it on; None is all.
+            other: What to differentiate in place of the closure's own loss; that one is still the answer.
             known: Addresses of the parameters that the loss may depend on; None does not look.
 
         Raises:
@@ -42,7 +45,7 @@ class Backward:
             ValueError: If it is no scalar, has no graph, or trains what is not the model's.
             RuntimeError: If the closure calls backward, clears gradients, or returns an old loss.
         """
-        loss = self._watched(closure, on)
+        loss = self._watched(closure, on, other)
         _check(loss)
         if any(loss is earlier for earlier in self._earlier):
             raise RuntimeError("The closure must compute the loss anew in every pass, got the same tensor again.")
@@ -51,9 +54,15 @@ class Backward:
             refuse_strangers(loss, known)
         with self._shield.opened(), torch.enable_grad():
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()
-        return loss.detach().reshape(())
+        told = closure.value if isinstance(closure, Objective) and closure.value is not None else loss.detach()
+        return told.reshape(())
 
-    def _watched(self, closure: Closure, on: Shard | None) -> Tensor:
+    def look(self, objective: Objective, on: Part) -> Tensor:
+        """The loss of every example of ``on``, by a forward pass alone."""
+        with self._shield.opened():
+            return objective.losses(on.rows)
+
+    def _watched(self, closure: Closure, on: Part | None, other: Loss | None) -> Tensor:
         """The closure's loss; a mark in place of one gradient shows whether the closure touched gradients.
 
         Raises:
@@ -68,7 +77,8 @@ class Backward:
         mark = marked.grad = torch.zeros_like(marked) if own is None else own
         version = mark._version
         with self._shield.opened(), torch.enable_grad():
-            loss = closure(on.rows) if on and isinstance(closure, Objective) else closure()
+            rows = None if on is None else on.rows
+            loss = closure(rows, other) if isinstance(closure, Objective) else closure()
         touched = marked.grad is not mark or mark._version != version
         changed = any(p.grad is not before[name] for name, p in self._trained.items() if p is not marked)
         if touched or changed:

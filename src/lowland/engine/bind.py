@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from lowland.checks import one_of
+from lowland.engine.afterwards import Afterwards
 from lowland.engine.answer import Answers, Policy
-from lowland.engine.request import Direction, Request
+from lowland.engine.around import Around
+from lowland.engine.memory import Memory
+from lowland.engine.request import Direction, Look, Request
 from lowland.engine.shield import Shield
 from lowland.engine.sites import Where
 from lowland.engine.step import Step
@@ -18,6 +21,8 @@ from lowland.types import Closure, State
 from lowland.vector import Vector
 
 __all__ = ["Engine"]
+
+COUNTERS = ("count", "calls", "passes", "forwards")
 
 
 class Algorithm(Protocol):
@@ -42,11 +47,12 @@ class Engine:
     Attributes:
         count: Steps taken so far: the bound optimiser's, or calls of ``backward`` where none is bound.
         passes: Forward-backward passes over a whole batch so far.
-        telemetry: What the last step did, numbers and scalars on the device, never waited for: ``passes``;
-            ``loss``; ``sharpness``, the loss at the perturbed weights less the clean loss; ``ascended``, the share
-            of perturbations that were real (neither zero nor skipped as not finite). With ``watch=True`` also
-            ``cosine``, between the clean gradient and the direction, and ``length``, that of the perturbation
-            after rounding, in units of rho.
+        forwards: Forward passes without a backward so far, counted alike.
+        telemetry: What the last step did, numbers and scalars on the device, never waited for: ``passes``,
+            ``forwards``; ``loss``; ``sharpness``, the loss at the perturbed weights less the clean loss;
+            ``ascended``, the share of perturbations that were real (neither zero nor skipped as not finite). With
+            ``watch=True`` also ``cosine``, between the clean gradient and the direction, and ``length``, that of
+            the perturbation after rounding, in units of rho.
     """
 
     def __init__(
@@ -63,9 +69,10 @@ class Engine:
         one_of("buffers", self.policy.buffers, ["clean", "every"])
         one_of("rng", self.policy.rng, ["same", "fresh"])
         self._subject = subject(model, method.where, where, radii)
-        self.count, self.passes = 0, 0.0
+        self.count, self.calls, self.passes, self.forwards = 0, 0, 0.0, 0.0
         self.telemetry: dict[str, float | Tensor] = {}
-        self._memory: dict[str, Vector] = {}
+        self._memory = Memory()
+        self._afterwards = Afterwards(self._subject.parameters)
         self._optimizer = optimizer
         if optimizer is not None:
             _refuse_strangers(optimizer, self._subject.parameters)
@@ -108,30 +115,27 @@ class Engine:
             ValueError: If there is no closure.
         """
         _check_closures(closures)
-        step = Step(
-            self.count, tuple(closures), self._memory, {}, self._learning_rate if self._optimizer else None
-        )
         self._subject.refuse_changes()
+        self._afterwards.begin()
+        step = self._step(closures, scaler)
         with Shield() as shield, torch.no_grad():
             with Answers(self._subject, self.policy, closures, scaler, shield) as answers:
                 direction = _run(self.method.direction(step), answers)
                 telemetry = answers.telemetry(direction)
                 answers.add(direction, self._memory)
-            self._memory = {**self._memory, **step.written}
+            self._afterwards.add(step.afterwards)
+            self._memory = self._memory.updated(step.written)
             self.telemetry = telemetry
             self.passes += answers.passes
+            self.forwards += answers.forwards
+            self.calls += 1
             self.count += self._optimizer is None
         return answers.loss
 
     def state_dict(self) -> State:
         """What the method remembers, by parameter name, and the counters; loads with ``weights_only=True``."""
-        memory = {key: dict(vector.parts) for key, vector in self._memory.items()}
-        return {
-            "method": type(self.method).__name__,
-            "count": self.count,
-            "passes": self.passes,
-            "memory": memory,
-        }
+        counters = {name: getattr(self, name) for name in COUNTERS}
+        return {"method": type(self.method).__name__, **counters, **self._memory.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken.
@@ -139,7 +143,7 @@ class Engine:
         Raises:
             ValueError: If the state is another method's, or names parameters that the model lacks.
         """
-        lacking = {"method", "count", "passes", "memory"} - set(state)
+        lacking = {"method", *COUNTERS, "memory", "degrees"} - set(state)
         if lacking:
             raise ValueError(
                 f"The state must be one that state_dict made, got one without {', '.join(sorted(lacking))}."
@@ -148,25 +152,17 @@ class Engine:
             raise ValueError(
                 f"The state must be this method's, {type(self.method).__name__}, got one of {state['method']}."
             )
-        parameters = self._subject.parameters
-        strangers = {name for parts in state["memory"].values() for name in parts} - set(parameters)
-        strangers |= {
-            name
-            for parts in state["memory"].values()
-            for name, part in parts.items()
-            if name in parameters and part.shape != parameters[name].shape
-        }
-        if strangers:
-            raise ValueError(f"The state must fit the model, got memory of {', '.join(sorted(strangers))}.")
-        self._memory = {
-            key: Vector({name: part.to(parameters[name].device, copy=True) for name, part in parts.items()})
-            for key, parts in state["memory"].items()
-        }
-        self.count, self.passes = int(state["count"]), float(state["passes"])
+        self._memory = Memory.of(state, self._subject.parameters)
+        for name in COUNTERS:
+            setattr(self, name, state[name])
 
-    def _learning_rate(self) -> float | Tensor:
-        assert self._optimizer is not None
-        return self._optimizer.param_groups[0]["lr"]
+    def _step(self, closures: Sequence[Closure], scaler: torch.amp.GradScaler | None) -> Step:
+        subject = self._subject
+        moved = {n: p for n, p in subject.parameters.items() if n in subject.moved and p.requires_grad}
+        scale = None
+        if scaler is not None and scaler.is_enabled():
+            scale = scaler.scale(torch.ones((), device=next(iter(moved.values())).device))
+        return Step(self.count, tuple(closures), Around(moved, self._optimizer, self.calls), self._memory, scale)
 
     def _follow(self, optimizer: torch.optim.Optimizer) -> None:
         """Count the optimiser's steps, without keeping this engine alive for it."""
@@ -175,6 +171,7 @@ class Engine:
         def count(*_: object) -> None:
             if (found := engine()) is not None:
                 found.count += 1
+                found._afterwards.apply(optimizer)
 
         optimizer.register_step_post_hook(count)
 
@@ -190,7 +187,7 @@ def _run(algorithm: Direction, answers: Answers) -> Vector:
     try:
         request = next(algorithm)
         while True:
-            if not isinstance(request, Request):
+            if not isinstance(request, Request | Look):
                 raise TypeError(f"direction must yield step.gradient(...), got {type(request).__name__}.")
             request = algorithm.send(answers(request))
     except StopIteration as finished:

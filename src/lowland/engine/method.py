@@ -25,10 +25,18 @@ class Method:
 
     Attributes:
         PASSES: Forward-backward passes over the batch in one step.
+        FORWARDS: Forward passes over the batch without a backward in one step.
+        VARIES: Whether chance or the gradients decide how many passes a step takes.
+        WAITS: Whether a step reads a value from the device, to decide on the host.
+        CLEAN: Whether a step takes a pass at the weights themselves, and so knows the loss there.
         REDUCES_TO: Methods that this one becomes, with the settings at which it does.
     """
 
     PASSES: ClassVar[float] = 1
+    FORWARDS: ClassVar[float] = 0
+    VARIES: ClassVar[bool] = False
+    WAITS: ClassVar[bool] = False
+    CLEAN: ClassVar[bool] = True
     REDUCES_TO: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def direction(self, step: Step) -> Direction:
@@ -39,6 +47,11 @@ class Method:
     def passes(self) -> float:
         """Forward-backward passes per step, on average."""
         return self.PASSES
+
+    @property
+    def forwards(self) -> float:
+        """Forward passes without a backward per step, on average."""
+        return self.FORWARDS
 
     @property
     def where(self) -> Where | None:

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lowland.engine.request import Ball, Metric
-from lowland.vector import Vector, norm, ratio
+from lowland.engine.radius import Piece, factors_of_ball, factors_of_offset, shape
+from lowland.engine.request import Ball
+from lowland.vector import Vector, norm
 
 __all__ = ["Perturbation"]
 
 SMALLEST_PIECE = 2**17
 PIECES = 64
-
-Piece = tuple[list[str], list[Tensor], list[Tensor]]
-"""Names of parameters, some of their weights, and the direction's entries for those."""
 
 
 @dataclass
@@ -40,8 +38,8 @@ class Perturbation:
         """Move the weights by ``at``.
 
         Returns:
-            The factor that scaled its direction and the direction's norm, scalars on the device. The factor is
-            zero where the norm is zero or not finite: the weights then stay.
+            The largest factor that scaled the direction of a parameter, and the direction's norm, scalars on the
+            device. A factor is zero where the norm is zero or not finite: the weights then stay.
         """
         target = at.direction if isinstance(at, Ball) else at
         names = [name for name in target.parts if name in self.weights]
@@ -49,16 +47,22 @@ class Perturbation:
         parts = target.give_away() if spent else target.parts
         if spend is not None and not spent:
             spend.give_away()  # its storage is free before the backup needs its own
-        metric = at.metric if isinstance(at, Ball) else None
         pieces = list(_pieces(names, self.weights, parts))
-        length = _norm(pieces, metric)
-        scale = ratio(at.rho, length) if isinstance(at, Ball) else torch.ones_like(length)
-        finite = scale.is_cpu and bool(scale > 0)  # on the CPU a look costs nothing
+        total = target.total
+        if isinstance(at, Ball):
+            factors, length = factors_of_ball(at, pieces, total)
+        else:
+            factors, length = factors_of_offset(pieces, total)
+        different = list(set(factors.values())) or [torch.zeros_like(length)]
+        finite = length.is_cpu and all(factor > 0 for factor in different)  # on the CPU a look is free
         for names, weights, direction in pieces:
             e = direction if spent else [d.to(w.dtype, copy=True) for w, d in zip(weights, direction, strict=True)]
-            _shape(e, names, weights, metric, finite)
-            self._move(weights, e, [self._step(scale, name) for name in names])
-        return scale, length
+            if not finite:
+                _make_finite(e)
+            if isinstance(at, Ball):
+                shape(e, names, weights, at)
+            self._move(weights, e, [self._step(factors[name], name) for name in names])
+        return torch.stack(different).amax(), length
 
     def restore(self) -> None:
         """Copy the weights back; safe to call again."""
@@ -83,20 +87,10 @@ class Perturbation:
         torch._foreach_copy_(weights, list(moved))
 
 
-def _shape(e: list[Tensor], names: list[str], weights: list[Tensor], metric: Metric | None, finite: bool) -> None:
-    """Stretch a piece of the direction by the metric, and take out what a scale of zero cannot switch off."""
-    if not finite:
-        for part in e:
-            part.nan_to_num_(0.0, 0.0, 0.0)
-    if metric is not None:
-        for part, t in zip(e, map(metric, names, weights), strict=True):
-            part.mul_(t).mul_(t)
-
-
-def _norm(pieces: list[Piece], metric: Metric | None) -> Tensor:
-    if metric is None:
-        return norm([d for _, _, direction in pieces for d in direction])
-    return norm([norm([d * metric(n, w)]) for piece in pieces for n, w, d in zip(*piece, strict=True)])
+def _make_finite(e: list[Tensor]) -> None:
+    """Take out what a scale of zero cannot switch off."""
+    for part in e:
+        part.nan_to_num_(0.0, 0.0, 0.0)
 
 
 def _pieces(names: list[str], weights: Mapping[str, Tensor], parts: Mapping[str, Tensor]) -> Iterator[Piece]:

@@ -1,14 +1,17 @@
-"""What a method asks for: a gradient, at the weights or beside them, on the whole batch or a shard of it."""
+"""What a method asks for: a gradient, at the weights or beside them, on the whole batch or a part of it."""
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Tensor
 
-from lowland.checks import at_least
+from lowland.checks import at_least, one_of
+from lowland.engine.objective import Loss
 from lowland.vector import Vector
 
-__all__ = ["Ball", "Direction", "Metric", "Request", "Shard", "ball"]
+__all__ = ["Ball", "Direction", "Look", "Metric", "Part", "Request", "Shard", "Subset", "ball"]
 
 Metric = Callable[[str, Tensor], Tensor]
 """The diagonal ``T`` for a piece of a parameter: takes its name and weights, returns a tensor of their shape.
@@ -19,26 +22,46 @@ It must act element by element: the engine hands it pieces of large tensors.
 
 @dataclass(frozen=True)
 class Ball:
-    r"""The point of the ball of radius ``rho`` that lies furthest in a direction.
+    r"""The point of the ball of radius ``rho`` that lies furthest in a direction ``s``.
 
-    :math:`e = \rho\, T^2 s / \lVert T s \rVert`, with :math:`T = 1` where no metric is given, over the
-    parameters that the method perturbs. Zero where the norm is zero or not finite.
+    :math:`e = \rho\, T^2 s / \lVert T s \rVert_2`, with :math:`T = 1` where no metric is given, over the
+    parameters that the method perturbs. For a ball of another ``order`` p, with :math:`1/p + 1/q = 1`,
+    :math:`e = \rho\, T \operatorname{sign}(s)\, |T s|^{q-1} / \lVert T s \rVert_q^{q-1}`. With ``per="tensor"``
+    every tensor has a ball of its own, of radius :math:`\rho \lVert w_l \rVert_2`. Zero where the norm is zero or
+    not finite.
     """
 
     direction: Vector
     rho: float | Tensor
     metric: Metric | None = None
+    order: float = 2.0
+    per: Literal["model", "tensor"] = "model"
+
+    @property
+    def dual(self) -> float:
+        """The order q of the dual norm."""
+        return 1.0 if math.isinf(self.order) else self.order / (self.order - 1)
 
 
-def ball(direction: Vector, rho: float | Tensor, metric: Metric | None = None) -> Ball:
+def ball(
+    direction: Vector,
+    rho: float | Tensor,
+    metric: Metric | None = None,
+    *,
+    order: float = 2.0,
+    per: Literal["model", "tensor"] = "model",
+) -> Ball:
     """The steepest perturbation of length ``rho`` along ``direction``; see :class:`Ball`.
 
     Raises:
-        ValueError: If a schedule gave a plain number below 0 or not finite.
+        ValueError: If a schedule gave a plain number below 0 or not finite, or the order is not above 1.
     """
     if not isinstance(rho, Tensor):
         at_least("rho", rho, 0)
-    return Ball(direction, rho, metric)
+    if not order > 1:
+        raise ValueError(f"order must be above 1, up to infinity, got {order}.")
+    one_of("per", per, ["model", "tensor"])
+    return Ball(direction, rho, metric, order, per)
 
 
 @dataclass(frozen=True)
@@ -56,6 +79,19 @@ class Shard:
         return slice(self.start, self.stop)
 
 
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Chosen rows of one of the step's closures, and their share of that closure's examples."""
+
+    closure: int
+    rows: Tensor
+    share: float
+
+
+Part = Shard | Subset
+"""Some of the examples of one closure."""
+
+
 @dataclass(frozen=True)
 class Request:
     """A gradient of the loss.
@@ -65,12 +101,22 @@ class Request:
         on: Which examples; None is the whole step.
         spend: A vector that the method gives away: the backup of the weights takes over its storage, so that
             a step holds one extra copy of the weights and no more.
+        loss: What to differentiate in place of the criterion.
     """
 
     at: Ball | Vector | None = None
-    on: Shard | None = None
+    on: Part | None = None
     spend: Vector | None = None
+    loss: Loss | None = None
 
 
-Direction = Generator[Request, Vector, Vector]
+@dataclass(frozen=True)
+class Look:
+    """The loss of every example, by a forward pass alone; answered with a tensor of shape ``(n,)``."""
+
+    on: Part
+    at: Ball | Vector | None = None
+
+
+Direction = Generator[Request | Look, Any, Vector]
 """A method's algorithm: yields requests, receives gradients, returns what goes to the optimiser."""

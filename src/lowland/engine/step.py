@@ -1,13 +1,15 @@
 """What a method sees of one training step."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
 
-from lowland.engine.objective import Objective
-from lowland.engine.request import Ball, Request, Shard
+from lowland.engine.around import Around
+from lowland.engine.memory import Memory, Note
+from lowland.engine.objective import Loss, Objective
+from lowland.engine.request import Ball, Look, Part, Request, Shard, Subset
 from lowland.types import Closure
 from lowland.vector import Vector
 
@@ -39,14 +41,18 @@ class Step:
     Attributes:
         count: Steps taken before this one.
         closures: The losses whose sum is the step's loss.
+        around: The perturbed parameters, the optimiser, and chance.
         memory: What the method remembered of earlier steps; see :meth:`recall`.
+        scale: What every loss is multiplied by, for float16; None is 1.
     """
 
     count: int
-    closures: tuple[Closure, ...]
-    memory: Mapping[str, Vector] = field(default_factory=dict)
-    written: dict[str, Vector] = field(default_factory=dict)
-    rate: Callable[[], "float | Tensor"] | None = None
+    closures: Sequence[Closure]
+    around: Around = field(default_factory=lambda: Around({}))
+    memory: Memory = field(default_factory=Memory)
+    scale: Tensor | None = None
+    written: dict[str, Note] = field(default_factory=dict)
+    afterwards: list[Note] = field(default_factory=list)
 
     def __call__(self, schedule: Schedule) -> float | Tensor:
         """The value of a hyper-parameter in this step."""
@@ -59,44 +65,118 @@ class Step:
         Raises:
             RuntimeError: If no optimiser was bound.
         """
-        if self.rate is None:
-            raise RuntimeError("This schedule follows the learning rate: bind(model, optimizer=optimizer).")
-        return self.rate()
+        return self.around.learning_rate()
 
     def gradient(
-        self, at: Ball | Vector | None = None, on: Shard | None = None, spend: Vector | None = None
+        self,
+        at: Ball | Vector | None = None,
+        on: Part | None = None,
+        spend: Vector | None = None,
+        loss: Loss | None = None,
     ) -> Request:
         """Ask for a gradient; to be yielded. See :class:`~lowland.engine.request.Request`.
 
         Raises:
             ValueError: If a remembered vector is to be spent.
+            TypeError: If another loss is asked for and a closure does not know its examples.
         """
-        if spend is not None and self.memory:
-            kept = {id(part) for vector in self.memory.values() for part in vector.parts.values()}
+        if loss is not None:
+            self.objectives()
+        if spend is not None and self.memory.notes:
+            kept = self.memory.tensors
             if any(id(part) in kept for part in spend.parts.values()):
                 raise ValueError("A remembered vector must not be spent: it is needed again. Spend a clone of it.")
-        return Request(at, on, spend)
+        return Request(at, on, spend, loss)
 
-    def shards(self, size: int) -> Iterator[Shard]:
-        """Cut every closure's examples into shards of ``size`` (the last may be smaller).
+    def losses(self, on: Part, at: Ball | Vector | None = None) -> Look:
+        """Ask for the loss of every example of a part, by a forward pass alone; to be yielded."""
+        return Look(on, at)
+
+    def objectives(self) -> list[Objective]:
+        """The closures, which must know their examples.
+
+        Raises:
+            TypeError: If one does not.
+        """
+        found = [closure for closure in self.closures if isinstance(closure, Objective)]
+        if len(found) < len(self.closures):
+            stranger = next(closure for closure in self.closures if not isinstance(closure, Objective))
+            raise TypeError(
+                f"This method works on parts of the batch and needs its examples, got "
+                f"{type(stranger).__name__}: pass lowland.objective(model, criterion, x, y)."
+            )
+        return found
+
+    def shards(self, size: int | None = None) -> Iterator[Shard]:
+        """Cut every closure's examples into shards of ``size`` (the last may be smaller); None is all in one.
 
         Raises:
             TypeError: If a closure does not know its examples.
         """
-        for index, closure in enumerate(self.closures):
-            if not isinstance(closure, Objective):
-                raise TypeError(
-                    f"This method works on parts of the batch and needs its examples, got "
-                    f"{type(closure).__name__}: pass lowland.objective(model, criterion, x, y)."
-                )
-            for start in range(0, len(closure), size):
-                stop = min(start + size, len(closure))
-                yield Shard(index, start, stop, (stop - start) / len(closure))
+        for index, goal in enumerate(self.objectives()):
+            n = len(goal)
+            for start in range(0, n, size or n):
+                stop = min(start + (size or n), n)
+                yield Shard(index, start, stop, (stop - start) / n)
+
+    def subset(self, closure: int, rows: Tensor) -> Subset:
+        """Some rows of a closure, by their indices, of shape ``(k,)``."""
+        return Subset(closure, rows, len(rows) / len(self.objectives()[closure]))
+
+    def momentum(self) -> Vector:
+        """The bound optimiser's running mean of the gradients, unscaled; empty before its first step.
+
+        Raises:
+            RuntimeError: If no optimiser was bound.
+        """
+        return self.around.momentum()
+
+    def noise(self, per: Literal["model", "filter"] = "model") -> Vector:
+        """Normal numbers of standard deviation 1, or as large as the norm of the weight's filter."""
+        return self.around.noise(per)
+
+    def some(self, share: float) -> frozenset[str]:
+        """Names of perturbed parameters, each drawn with chance ``share``; at least one."""
+        return self.around.some(share)
+
+    def chance(self, share: float) -> bool:
+        """True with chance ``share``."""
+        return self.around.chance(share)
 
     def recall(self, key: str) -> Vector | None:
-        """What was remembered under ``key`` in earlier steps, or None; not to be changed in place."""
-        return self.memory.get(key)
+        """The vector remembered under ``key`` in earlier steps, or None; not to be changed in place."""
+        value = self._recalled(key)
+        return value if isinstance(value, Vector) else None
 
-    def remember(self, key: str, value: Vector) -> None:
-        """Keep a copy of ``value`` for later steps and checkpoints; forgotten again if this step fails."""
-        self.written[key] = value.clone()
+    def recall_number(self, key: str) -> Tensor | None:
+        """The scalar remembered under ``key``, on the device, or None."""
+        value = self._recalled(key)
+        return value if isinstance(value, Tensor) else None
+
+    def remember(self, key: str, value: Vector | Tensor, degree: int = 1) -> None:
+        """Keep a copy of ``value`` for later steps and checkpoints; forgotten again if this step fails.
+
+        Args:
+            key: Any name.
+            value: A vector or a scalar. What is not finite is not kept.
+            degree: The power of the loss in its unit: 1 for gradients, 2 for their squares, 0 for directions and
+                masks. A change of the loss scale between steps then changes nothing.
+        """
+        self.written[key] = self._unscaled(value, degree)
+
+    def descend_afterwards(self, value: Vector) -> None:
+        """Let the weights also take ``w -= learning_rate * value``, right after the optimiser's step.
+
+        Raises:
+            RuntimeError: If no optimiser was bound.
+        """
+        self.around.learning_rate()
+        self.afterwards.append(self._unscaled(value, 1))
+
+    def _recalled(self, key: str) -> Vector | Tensor | None:
+        note = self.memory.notes.get(key)
+        return None if note is None else note.scaled(self.scale)
+
+    def _unscaled(self, value: Vector | Tensor, degree: int) -> Note:
+        unscaled = Note(value, degree).scaled(self.scale, sign=-1)
+        return Note(unscaled.clone() if unscaled is value else unscaled, degree)

@@ -9,7 +9,6 @@ from torch import Tensor
 from lowland.engine.objective import Objective, objective
 from lowland.train.setup import Setup
 from lowland.train.tally import Tally
-from lowland.types import Criterion
 
 __all__ = ["take"]
 
@@ -43,11 +42,7 @@ def _objectives(setup: Setup, group: Sequence[tuple[Any, Tensor]]) -> list[Objec
     if len(group) == 1:
         return [objective(setup.forward, setup.criterion, *group[0])]
     n = sum(len(y) for _, y in group)
-    return [objective(setup.forward, _share(setup.criterion, len(y) / n), x, y) for x, y in group]
-
-
-def _share(criterion: Criterion, share: float) -> Criterion:
-    return lambda outputs, y: share * criterion(outputs, y)
+    return [objective(setup.forward, setup.criterion, x, y, scale=len(y) / n) for x, y in group]
 
 
 def _apply(setup: Setup) -> None:
