@@ -64,7 +64,7 @@ def train(method, model=None, steps=6, optimizer=momentum, **how):
 
     model = model or net()
     opt = optimizer(model)
-    engine = method.bind(model, **how)
+    engine = method.bind(model, optimizer=opt, **how)
     torch.manual_seed(3)
     for x, y in batches(steps):
         engine.backward(lowland.objective(model, nn.functional.cross_entropy, x, y))

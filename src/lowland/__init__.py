@@ -10,31 +10,68 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lowland.blocks.mask import no_bias, no_norm, norm_only
-    from lowland.blocks.radius import Cosine, ProportionalToLearningRate, WarmUp
+    from lowland.blocks.radius import Cosine, ProportionalToLearningRate, Ramp, WarmUp
     from lowland.engine.method import Method
     from lowland.engine.objective import objective
     from lowland.engine.request import ball
+    from lowland.methods.ae_sam import AESAM
     from lowland.methods.asam import ASAM
+    from lowland.methods.bsam import BSAM
+    from lowland.methods.esam import ESAM
     from lowland.methods.every import Every
+    from lowland.methods.f_sam import FSAM
+    from lowland.methods.gnp import GNP
     from lowland.methods.gsam import GSAM
+    from lowland.methods.imb_sam import ImbSAM
+    from lowland.methods.k_sam import KSAM
+    from lowland.methods.look_sam import LookSAM
+    from lowland.methods.lpf_sgd import LPFSGD
+    from lowland.methods.momentum_sam import MomentumSAM
     from lowland.methods.msam import MSAM
+    from lowland.methods.obf import OBF
+    from lowland.methods.random_perturbation import RandomPerturbation
+    from lowland.methods.rst import RST
+    from lowland.methods.rwp import RWP
     from lowland.methods.sam import SAM
     from lowland.methods.sam_on import SAMON
     from lowland.methods.sgd import SGD
+    from lowland.methods.stale_sam import StaleSAM
+    from lowland.methods.usam import USAM
+    from lowland.methods.vasso import VaSSO
+    from lowland.methods.wsam import WSAM
     from lowland.observe.measure import measure
     from lowland.train.fit import fit
 
 __all__ = [
+    "AESAM",
     "ASAM",
+    "BSAM",
+    "ESAM",
+    "FSAM",
+    "GNP",
     "GSAM",
+    "KSAM",
+    "LPFSGD",
     "MSAM",
+    "OBF",
+    "RST",
+    "RWP",
     "SAM",
     "SAMON",
     "SGD",
+    "USAM",
+    "WSAM",
     "Cosine",
     "Every",
+    "ImbSAM",
+    "LookSAM",
     "Method",
+    "MomentumSAM",
     "ProportionalToLearningRate",
+    "Ramp",
+    "RandomPerturbation",
+    "StaleSAM",
+    "VaSSO",
     "WarmUp",
     "ball",
     "fit",
@@ -46,18 +83,45 @@ __all__ = [
 ]
 
 HOMES = {
-    "lowland.blocks.mask": ("no_bias", "no_norm", "norm_only"),
-    "lowland.blocks.radius": ("Cosine", "ProportionalToLearningRate", "WarmUp"),
+    "lowland.blocks.mask": (
+        "no_bias",
+        "no_norm",
+        "norm_only",
+    ),
+    "lowland.blocks.radius": (
+        "Cosine",
+        "ProportionalToLearningRate",
+        "Ramp",
+        "WarmUp",
+    ),
     "lowland.engine.method": ("Method",),
     "lowland.engine.objective": ("objective",),
     "lowland.engine.request": ("ball",),
+    "lowland.methods.ae_sam": ("AESAM",),
     "lowland.methods.asam": ("ASAM",),
+    "lowland.methods.bsam": ("BSAM",),
+    "lowland.methods.esam": ("ESAM",),
     "lowland.methods.every": ("Every",),
+    "lowland.methods.f_sam": ("FSAM",),
+    "lowland.methods.gnp": ("GNP",),
     "lowland.methods.gsam": ("GSAM",),
+    "lowland.methods.imb_sam": ("ImbSAM",),
+    "lowland.methods.k_sam": ("KSAM",),
+    "lowland.methods.look_sam": ("LookSAM",),
+    "lowland.methods.lpf_sgd": ("LPFSGD",),
+    "lowland.methods.momentum_sam": ("MomentumSAM",),
     "lowland.methods.msam": ("MSAM",),
+    "lowland.methods.obf": ("OBF",),
+    "lowland.methods.random_perturbation": ("RandomPerturbation",),
+    "lowland.methods.rst": ("RST",),
+    "lowland.methods.rwp": ("RWP",),
     "lowland.methods.sam": ("SAM",),
     "lowland.methods.sam_on": ("SAMON",),
     "lowland.methods.sgd": ("SGD",),
+    "lowland.methods.stale_sam": ("StaleSAM",),
+    "lowland.methods.usam": ("USAM",),
+    "lowland.methods.vasso": ("VaSSO",),
+    "lowland.methods.wsam": ("WSAM",),
     "lowland.observe.measure": ("measure",),
     "lowland.train.fit": ("fit",),
 }

@@ -6,6 +6,7 @@ Nothing is registered. The first name in a file's ``__all__`` is the thing that 
 import ast
 import importlib
 import inspect
+import math
 import pkgutil
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = ["build", "load", "module", "names", "parse"]
 
 KINDS = {
     "methods": "method",
+    "penalties": "penalty",
     "measurements": "measurement",
     "models": "model",
     "data.sets": "data set",
@@ -66,7 +68,7 @@ def load(folder: str, name: str) -> Any:  # noqa: ANN401 - a folder's kind is kn
 def parse(spec: str) -> tuple[str, str | None, dict[str, Any]]:
     """Split ``name.preset:key=value,key=value`` into its name, preset (or None) and arguments.
 
-    Values are Python literals; anything else is text. Commas inside brackets belong to the value.
+    Values are Python literals or ``inf``; anything else is text. Commas inside brackets belong to the value.
 
     Raises:
         ValueError: If an argument is not of the form ``key=value``.
@@ -113,6 +115,8 @@ def _pair(spec: str, text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip().isidentifier():
         raise ValueError(f"Write arguments as name:key=value,key=(value,value); got {text.strip()!r} in {spec!r}.")
+    if value.strip() == "inf":
+        return key.strip(), math.inf
     try:
         return key.strip(), ast.literal_eval(value.strip())
     except (ValueError, SyntaxError):

@@ -71,6 +71,13 @@ class Vector:
         """The vector of length 1 with the same direction; zero where the vector is zero or not finite."""
         return ratio(1.0, self.norm()) * self
 
+    def lerp(self, other: "Vector", weight: "float | Tensor") -> "Vector":
+        """``(1 - weight) * self + weight * other``; exact at 0, at 1, and where both are the same."""
+        mixed = {n: _lerp(part, other.parts[n], weight) for n, part in self.parts.items() if n in other.parts}
+        mixed |= {n: ((1 - weight) * part).to(part.dtype) for n, part in self.parts.items() if n not in mixed}
+        mixed |= {n: (weight * part).to(part.dtype) for n, part in other.parts.items() if n not in mixed}
+        return Vector(mixed, self.total or other.total)
+
     def rejected_from(self, other: "Vector") -> "Vector":
         """The part at right angles to ``other``; all of the vector where ``other`` is zero or not finite."""
         return self - ratio(self.dot(other), other.dot(other)) * other
@@ -132,6 +139,10 @@ def ratio(numerator: Tensor | float, denominator: Tensor) -> Tensor:
     quotient = numerator / denominator
     safe = torch.isfinite(denominator) & (denominator > 0) & torch.isfinite(quotient)
     return torch.where(safe, quotient, torch.zeros_like(quotient))
+
+
+def _lerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
+    return torch.lerp(a, b, weight.to(a) if isinstance(weight, Tensor) else weight)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

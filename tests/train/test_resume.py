@@ -104,7 +104,7 @@ def test_random_numbers_go_on_where_they_were(tmp_path):
 REFUSED = {
     "recipe.learning_rate was 0.1 and is 0.2": {"learning_rate": 0.2},
     "recipe.epochs was 3 and is 4": {"epochs": 4},
-    r"method was SGD\(\) and is SAM\(rho=0.1\)": {"method": "sam:rho=0.1"},
+    r"method was SGD\(\) and is SAM\(rho=0.1, ": {"method": "sam:rho=0.1"},
 }
 
 

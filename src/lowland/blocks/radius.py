@@ -10,7 +10,7 @@ from torch import Tensor
 from lowland.checks import at_least, whole
 from lowland.engine.step import Moment, Schedule
 
-__all__ = ["Cosine", "ProportionalToLearningRate", "WarmUp", "check_radius"]
+__all__ = ["Cosine", "ProportionalToLearningRate", "Ramp", "WarmUp", "check_order", "check_radius"]
 
 
 def check_radius(name: str, value: Schedule) -> None:
@@ -22,6 +22,19 @@ def check_radius(name: str, value: Schedule) -> None:
     """
     if not callable(value):
         at_least(name, value, 0)
+
+
+def check_order(name: str, value: float) -> None:
+    """Refuse an order of a norm that is not above 1; infinity is one.
+
+    Raises:
+        ValueError: If it is not.
+        TypeError: If it is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number above 1 or inf, got {value!r}.")
+    if not value > 1:
+        raise ValueError(f"{name} must be above 1, up to inf, got {value}.")
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,31 @@ class Cosine:
         """The value at this step."""
         part = min(moment.count / self.steps, 1.0)
         return self.end + (self.start - self.end) * (1 + math.cos(math.pi * part)) / 2
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """From ``start`` to ``end`` on a line over ``steps`` optimiser steps, then on with ``end``.
+
+    Attributes:
+        start: Value at the first step; finite.
+        end: Value from step ``steps`` on; finite.
+        steps: Length, in optimiser steps, >= 1.
+    """
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        at_least("start", self.start, -math.inf)
+        at_least("end", self.end, -math.inf)
+        whole("steps", self.steps)
+
+    def __call__(self, moment: Moment) -> float:
+        """The value at this step."""
+        part = min(moment.count / self.steps, 1.0)
+        return self.start + (self.end - self.start) * part
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ class Examples:
     criterion: Criterion
     each: Criterion
 
+    @property
+    def losses(self) -> Tensor:
+        """The user's loss of every example, of shape ``(n,)``, with its graph."""
+        return self.each(self.outputs, self.targets)
+
 
 Loss = Callable[[Examples], Tensor]
 """A loss of a method's own, a scalar."""

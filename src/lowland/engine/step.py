@@ -143,6 +143,10 @@ class Step:
         """True with chance ``share``."""
         return self.around.chance(share)
 
+    def unscaled(self, gradient: Vector) -> Vector:
+        """A gradient in units of the unscaled loss, for what does not divide by its norm."""
+        return gradient if self.scale is None else gradient * (1 / self.scale)
+
     def recall(self, key: str) -> Vector | None:
         """The vector remembered under ``key`` in earlier steps, or None; not to be changed in place."""
         value = self._recalled(key)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lowland.blocks.radius import check_radius
+from lowland.blocks.radius import check_order, check_radius
 from lowland.checks import at_least
 from lowland.engine.method import Method
 from lowland.engine.request import Direction, ball
@@ -26,9 +26,15 @@ class ASAM(Method):
     on parameters whose name contains ``weight`` and 1 on the rest; :meth:`as_davda` has :math:`|w|` everywhere,
     so a bias of zero is never perturbed.
 
+    In a ball of another norm p, with 1/p + 1/q = 1, the perturbation is
+    :math:`e = \rho\, T \operatorname{sign}(g)\, |T g|^{q-1} / \lVert T g \rVert_q^{q-1}`; for p = inf,
+    :math:`\rho\, T \operatorname{sign}(g)`. A third form, :math:`\rho\, T g / \lVert g \rVert_2`, is in use
+    elsewhere and is not offered.
+
     Attributes:
         rho: Radius, relative to the weights, >= 0; a number or a schedule.
         eta: Added to :math:`|w|`, >= 0, in the units of the weights.
+        p: Order of the ball's norm, > 1, up to ``inf``.
         scale_all: Whether :math:`T` also scales parameters that are not called ``weight``.
 
     References:
@@ -38,6 +44,7 @@ class ASAM(Method):
 
     rho: Schedule = 0.5
     eta: float = 0.01
+    p: float = 2.0
     scale_all: bool = False
 
     PASSES: ClassVar = 2
@@ -46,6 +53,7 @@ class ASAM(Method):
     def __post_init__(self) -> None:
         check_radius("rho", self.rho)
         at_least("eta", self.eta, 0)
+        check_order("p", self.p)
 
     @classmethod
     def as_published(cls, rho: Schedule = 0.5, eta: float = 0.01) -> "ASAM":
@@ -60,7 +68,7 @@ class ASAM(Method):
     def direction(self, step: Step) -> Direction:
         """Ascend along the gradient in the stretched ball, and take the gradient found there."""
         g = yield step.gradient()
-        return (yield step.gradient(at=ball(g, step(self.rho), self.metric), spend=g))
+        return (yield step.gradient(at=ball(g, step(self.rho), self.metric, order=self.p), spend=g))
 
     def metric(self, name: str, w: Tensor) -> Tensor:
         """The diagonal of T for (a piece of) the parameter ``name``."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lowland.blocks.mask import norm_only
-from lowland.blocks.radius import check_radius
+from lowland.blocks.radius import check_order, check_radius
 from lowland.engine.method import Method
 from lowland.engine.request import Direction, ball
 from lowland.engine.sites import Where
@@ -24,6 +24,8 @@ class SAMON(Method):
     Attributes:
         rho: Radius, >= 0; a number or a schedule. The best one is 2 to 10 times SAM's: 1.0 where SAM has 0.2
             (WRN-28-10 on CIFAR-100).
+        p: Order of the ball's norm, > 1, up to ``inf``. For the adaptive kinds:
+            ``ASAM(p=inf).bind(model, where=lowland.norm_only)``.
 
     References:
         Mueller, Vlaar, Rolnick, Hein, Normalization Layers Are All That Sharpness-Aware Minimization Needs,
@@ -31,12 +33,14 @@ class SAMON(Method):
     """
 
     rho: Schedule = 0.5
+    p: float = 2.0
 
     PASSES: ClassVar = 2
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:
         check_radius("rho", self.rho)
+        check_order("p", self.p)
 
     @property
     def where(self) -> Where:
@@ -46,4 +50,4 @@ class SAMON(Method):
     def direction(self, step: Step) -> Direction:
         """Ascend along the normalisation layers' gradient, and take the gradient found there."""
         g = yield step.gradient()
-        return (yield step.gradient(at=ball(g, step(self.rho)), spend=g))
+        return (yield step.gradient(at=ball(g, step(self.rho), order=self.p), spend=g))

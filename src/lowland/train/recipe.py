@@ -43,7 +43,7 @@ class Recipe:
 
     Example:
         >>> Recipe(method="sam:rho=0.1", epochs=3).built()
-        SAM(rho=0.1)
+        SAM(rho=0.1, p=2.0, per='model')
     """
 
     method: Method | str = "sgd"
