@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from lowland.methods.ae_sam import AESAM
     from lowland.methods.asam import ASAM
     from lowland.methods.bsam import BSAM
+    from lowland.methods.cr_sam import CRSAM
+    from lowland.methods.eigen_sam import EigenSAM
     from lowland.methods.esam import ESAM
     from lowland.methods.every import Every
     from lowland.methods.f_sam import FSAM
+    from lowland.methods.fisher_sam import FisherSAM
+    from lowland.methods.functional_sam import FunctionalSAM
+    from lowland.methods.gam import GAM
     from lowland.methods.gnp import GNP
     from lowland.methods.gsam import GSAM
     from lowland.methods.imb_sam import ImbSAM
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from lowland.methods.lpf_sgd import LPFSGD
     from lowland.methods.momentum_sam import MomentumSAM
     from lowland.methods.msam import MSAM
+    from lowland.methods.multi_step_sam import MultiStepSAM
     from lowland.methods.obf import OBF
     from lowland.methods.random_perturbation import RandomPerturbation
     from lowland.methods.rst import RST
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from lowland.methods.sam import SAM
     from lowland.methods.sam_on import SAMON
     from lowland.methods.sgd import SGD
+    from lowland.methods.sparse_sam import SparseSAM
     from lowland.methods.stale_sam import StaleSAM
     from lowland.methods.usam import USAM
     from lowland.methods.vasso import VaSSO
@@ -46,8 +53,10 @@ __all__ = [
     "AESAM",
     "ASAM",
     "BSAM",
+    "CRSAM",
     "ESAM",
     "FSAM",
+    "GAM",
     "GNP",
     "GSAM",
     "KSAM",
@@ -62,14 +71,19 @@ __all__ = [
     "USAM",
     "WSAM",
     "Cosine",
+    "EigenSAM",
     "Every",
+    "FisherSAM",
+    "FunctionalSAM",
     "ImbSAM",
     "LookSAM",
     "Method",
     "MomentumSAM",
+    "MultiStepSAM",
     "ProportionalToLearningRate",
     "Ramp",
     "RandomPerturbation",
+    "SparseSAM",
     "StaleSAM",
     "VaSSO",
     "WarmUp",
@@ -100,9 +114,14 @@ HOMES = {
     "lowland.methods.ae_sam": ("AESAM",),
     "lowland.methods.asam": ("ASAM",),
     "lowland.methods.bsam": ("BSAM",),
+    "lowland.methods.cr_sam": ("CRSAM",),
+    "lowland.methods.eigen_sam": ("EigenSAM",),
     "lowland.methods.esam": ("ESAM",),
     "lowland.methods.every": ("Every",),
     "lowland.methods.f_sam": ("FSAM",),
+    "lowland.methods.fisher_sam": ("FisherSAM",),
+    "lowland.methods.functional_sam": ("FunctionalSAM",),
+    "lowland.methods.gam": ("GAM",),
     "lowland.methods.gnp": ("GNP",),
     "lowland.methods.gsam": ("GSAM",),
     "lowland.methods.imb_sam": ("ImbSAM",),
@@ -111,6 +130,7 @@ HOMES = {
     "lowland.methods.lpf_sgd": ("LPFSGD",),
     "lowland.methods.momentum_sam": ("MomentumSAM",),
     "lowland.methods.msam": ("MSAM",),
+    "lowland.methods.multi_step_sam": ("MultiStepSAM",),
     "lowland.methods.obf": ("OBF",),
     "lowland.methods.random_perturbation": ("RandomPerturbation",),
     "lowland.methods.rst": ("RST",),
@@ -118,6 +138,7 @@ HOMES = {
     "lowland.methods.sam": ("SAM",),
     "lowland.methods.sam_on": ("SAMON",),
     "lowland.methods.sgd": ("SGD",),
+    "lowland.methods.sparse_sam": ("SparseSAM",),
     "lowland.methods.stale_sam": ("StaleSAM",),
     "lowland.methods.usam": ("USAM",),
     "lowland.methods.vasso": ("VaSSO",),

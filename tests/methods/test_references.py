@@ -82,6 +82,14 @@ class Flat:
             lambda z: (marks * nn.functional.cross_entropy(z, self.y, reduction="none")).sum() / len(marks)
         )
 
+    def grad_of_one(self, i):
+        return self.gradient_of(lambda z: nn.functional.cross_entropy(z[i : i + 1], self.y[i : i + 1]))
+
+    def carried(self, there, w):
+        z = self.outputs(w).detach().requires_grad_()
+        c = torch.autograd.grad(nn.functional.cross_entropy(z, self.y), z)[0]
+        return self.gradient_of(lambda outputs: (c * outputs).sum())(there)
+
     def forgetting(self, gamma, lam, link):
         def loss(z):
             p = z.detach().softmax(1) if link == "softmax" else z.detach().sigmoid()
@@ -235,6 +243,28 @@ CASES = {
         forgetting(ref.obf_gsam, 0.0, 1 / 3, "softmax", 0.1, 0.3),
     ),
     "obf in asam": (lowland.OBF(method="asam:rho=0.5", gamma=0.5), forgetting_asam),
+    "cr_sam": (lowland.CRSAM(rho=0.1, gamma=0.2, beta=0.05), whole(ref.cr_sam, 0.1, 0.2, 0.05)),
+    "gam": (
+        lowland.GAM(rho_1=0.05, rho_2=0.1, beta_1=0.6, beta_2=0.4, beta_3=0.3, gamma=0.1),
+        whole(ref.gam, 0.05, 0.1, (0.6, 0.4, 0.3), 0.1),
+    ),
+    "fisher_sam": (lowland.FisherSAM(rho=0.1, eta=5.0), whole(ref.fisher_sam, 0.1, 5.0)),
+    "sparse_sam": (
+        lowland.SparseSAM(rho=0.2, s=0.6, k=7, samples=5),
+        lambda f: ref.sparse_sam(f.grad, f.grad_of_one, f.w, 0.2, 0.6, 7, 5, f.kept),
+    ),
+    "multi_step_sam": (
+        lowland.MultiStepSAM(rho=0.1, steps=3, stretch=1.4),
+        whole(ref.multi_step_sam, 0.1, 3, 1.4),
+    ),
+    "functional_sam": (
+        lowland.FunctionalSAM(rho=0.1),
+        lambda f: ref.functional_sam(f.grad, f.carried, f.w, 0.1),
+    ),
+    "eigen_sam": (
+        lowland.EigenSAM(rho=0.1, alpha=0.3, k=7, iterations=4, r=0.02),
+        lambda f: ref.eigen_sam(f.grad, f.w, f.noise(), 0.1, 0.3, 7, 4, 0.02, f.kept),
+    ),
     "momentum_sam": (
         lowland.MomentumSAM(rho=0.1),
         lambda f: ref.momentum_sam(f.grad, f.w, 0.1, f.momentum),

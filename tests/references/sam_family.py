@@ -139,6 +139,65 @@ def obf_gsam(grad, ascent, w, rho, alpha):
     return h - alpha * across(g, h)
 
 
+def cr_sam(grad, w, rho, gamma, beta):
+    g = grad(w)
+    above, below = grad(w + rho * unit(g)), grad(w - rho * unit(g))
+    return above + gamma * (above - 2 * g + below) + beta * (above - below)
+
+
+def gam(grad, w, rho_1, rho_2, beta, gamma):
+    g0 = grad(w)
+    g1 = grad(w + rho_1 * unit(g0))
+    v = w + rho_2 * unit(g1 - g0)
+    g2 = grad(v)
+    g3 = grad(v + rho_1 * unit(g2))
+    q, p = beta[0] * g1 + beta[2] * g3, g0 + beta[1] * g2
+    return q - gamma * across(p, q)
+
+
+def fisher_sam(grad, w, rho, eta):
+    g = grad(w)
+    inverse = torch.diag(1 / (1 + eta * g**2))
+    return grad(w + rho * inverse @ g / (g @ inverse @ g).sqrt())
+
+
+def sparse_sam(grad, grad_of, w, rho, s, k, samples, kept):
+    g, t = grad(w), kept.get("t", 0)
+    kept["t"] = t + 1
+    if t % k == 0:
+        scores = sum(grad_of(i)(w) ** 2 for i in range(samples))
+        order = scores.argsort()
+        kept["mask"] = torch.ones_like(w)
+        kept["mask"][order[: int(s * len(w))]] = 0.0
+    return grad(w + rho * kept["mask"] * g / g.norm())
+
+
+def multi_step_sam(grad, w, rho, steps, stretch):
+    v = w
+    for _ in range(steps):
+        v = v + rho * stretch / steps * unit(grad(v))
+        if (v - w).norm() > rho:
+            v = w + rho * unit(v - w)
+    return grad(v)
+
+
+def functional_sam(grad, carried, w, rho):
+    """``carried(v, w)``: the transposed Jacobian at ``v`` times the loss's derivative at the outputs of ``w``."""
+    return carried(w + rho * unit(grad(w)), w)
+
+
+def eigen_sam(grad, w, noise, rho, alpha, k, iterations, r, kept):
+    g, t = grad(w), kept.get("t", 0)
+    kept["t"] = t + 1
+    if t % k == 0:
+        v = unit(kept.get("v", noise))
+        for _ in range(iterations):
+            v = unit((grad(w + r * v) - g) / r)
+        kept["v"] = v
+    v = kept["v"]
+    return grad(w + rho * (unit(g) + alpha * (g @ v).sign() * across(v, g)))
+
+
 def momentum_sam(grad, w, rho, v):
     return grad(w) if v is None else grad(w - rho * unit(v))
 

@@ -143,6 +143,10 @@ class Step:
         """True with chance ``share``."""
         return self.around.chance(share)
 
+    def perturbed(self, vector: Vector) -> Vector:
+        """The entries of those parameters that the method perturbs."""
+        return vector.only(frozenset(self.around.parameters))
+
     def unscaled(self, gradient: Vector) -> Vector:
         """A gradient in units of the unscaled loss, for what does not divide by its norm."""
         return gradient if self.scale is None else gradient * (1 / self.scale)
