@@ -12,15 +12,15 @@ LAYERS = (
     {"calling", "catalog", "checks", "files", "own_file", "seeds", "vector"},
     {"data", "engine", "models", "observe"},
     {"blocks"},
-    {"measurements", "methods", "train"},
-    {"report", "runs"},
+    {"compat", "measurements", "methods", "penalties", "train"},
+    {"integrations", "report", "runs"},
     {"studies"},
     {"commands"},
     {"cli"},
     {"__main__"},
 )
 LEVEL = {place: level for level, places in enumerate(LAYERS) for place in places}
-ALTERNATIVES = ("data/sets", "measurements", "methods", "models", "studies")
+ALTERNATIVES = ("data/sets", "measurements", "methods", "models", "penalties", "studies")
 FILES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
 
 

@@ -26,6 +26,8 @@ class Method:
     Attributes:
         PASSES: Forward-backward passes over the batch in one step.
         FORWARDS: Forward passes over the batch without a backward in one step.
+        COPIES: Most extra copies of the weights that are held at once within a step, beside what a plain step holds.
+        KEEPS: Copies of the weights that are remembered between steps, within those.
         VARIES: Whether chance or the gradients decide how many passes a step takes.
         WAITS: Whether a step reads a value from the device, to decide on the host.
         CLEAN: Whether a step takes a pass at the weights themselves, and so knows the loss there.
@@ -34,6 +36,8 @@ class Method:
 
     PASSES: ClassVar[float] = 1
     FORWARDS: ClassVar[float] = 0
+    COPIES: ClassVar[float] = 0
+    KEEPS: ClassVar[float] = 0
     VARIES: ClassVar[bool] = False
     WAITS: ClassVar[bool] = False
     CLEAN: ClassVar[bool] = True
@@ -68,11 +72,13 @@ class Method:
         buffers: Literal["clean", "every"] = "clean",
         rng: Literal["same", "fresh"] = "same",
         watch: bool = False,
+        ascent: Literal["local", "global"] | None = None,
     ) -> Engine:
         """Make the object that trains ``model`` with this method.
 
         Args:
-            model: Any module with parameters; every module that the loss trains must be inside.
+            model: Any module with parameters; every module that the loss trains must be inside. In several
+                processes, ``DistributedDataParallel`` around it, or one that ``fully_shard`` was applied to.
             optimizer: The optimiser that will take the steps: its steps are counted, and schedules may follow
                 its learning rate. None counts calls of ``backward``.
             where: Which parameters are perturbed: a pattern on the name (``"blocks.*"``) or a predicate such as
@@ -84,6 +90,11 @@ class Method:
             rng: ``"same"`` repeats the random numbers (dropout masks) of the first pass in later ones.
             watch: Also measure the cosine between the clean gradient and the direction, and the realised length
                 of the perturbation; costs one more copy of the gradient.
+            ascent: In several processes, ``"local"`` lets each ascend on its own share of the batch (m-sharpness)
+                and reduces the directions once; ``"global"`` lets all ascend together, as one process with the
+                whole batch would, and reduces the gradient of every pass. None is local under
+                ``DistributedDataParallel``; under ``fully_shard`` there is but global. A single process has no
+                choice.
 
         Returns:
             The engine, whose ``backward(closure)`` stands in for ``loss.backward()``.
@@ -91,7 +102,7 @@ class Method:
         Raises:
             ValueError: If the model has no parameters, a filter picks none of them, or the optimiser trains
                 parameters that are not the model's.
-            NotImplementedError: If the model is wrapped for several processes.
+            NotImplementedError: If the model is wrapped for several processes in a way that is not known.
         """
         policy = Policy(buffers, rng, watch)
-        return Engine(self, model, optimizer=optimizer, where=where, radii=radii, policy=policy)
+        return Engine(self, model, optimizer=optimizer, where=where, radii=radii, policy=policy, ascent=ascent)

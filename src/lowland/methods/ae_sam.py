@@ -40,6 +40,7 @@ class AESAM(Wrapper):
     delta: float = 0.9
 
     PASSES: ClassVar = 1.5
+    COPIES: ClassVar = 1
     VARIES: ClassVar = True
     WAITS: ClassVar = True
     REDUCES_TO: ClassVar = {"sam": {"c": -1e9}}

@@ -48,6 +48,7 @@ class ASAM(Method):
     scale_all: bool = False
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 1
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

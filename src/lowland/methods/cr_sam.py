@@ -16,7 +16,7 @@ class CRSAM(Method):
     r"""SAM plus the trace of the Hessian, :math:`d = h_+ + \gamma (h_+ + h_- - 2g) + \beta (h_+ - h_-)`.
 
     :math:`h_\pm = \nabla L(w \pm \rho\, g / \lVert g \rVert_2)`: the second term is the gradient of a second
-    difference of the loss, the third that of a first difference. Three passes, four extra copies of the weights
+    difference of the loss, the third that of a first difference. Three passes, six extra copies of the weights
     within a step, no memory.
 
     As the released code has it. The paper takes logarithms of the two terms; the code stores the losses for that
@@ -37,6 +37,7 @@ class CRSAM(Method):
     beta: Schedule = 0.01
 
     PASSES: ClassVar = 3
+    COPIES: ClassVar = 6
     REDUCES_TO: ClassVar = {"sam": {"gamma": 0.0, "beta": 0.0}, "sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

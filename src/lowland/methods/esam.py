@@ -44,6 +44,7 @@ class ESAM(Method):
 
     PASSES: ClassVar = 1.5
     FORWARDS: ClassVar = 1
+    COPIES: ClassVar = 2
     REDUCES_TO: ClassVar = {"sam": {"beta": 1.0, "gamma": 1.0}, "sgd": {"rho": 0.0, "gamma": 1.0}}
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ class Every(Wrapper):
     k: int = 2
     start: int = 0
 
+    COPIES: ClassVar = 1
     REDUCES_TO: ClassVar = {"sam": {"k": 1}, "sgd": {"method": "sam:rho=0.0", "k": 2}}
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ class FisherSAM(Method):
     eta: float = 1.0
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 3
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

@@ -35,6 +35,7 @@ class FunctionalSAM(Method):
     rho: Schedule = 0.05
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 1
 
     def __post_init__(self) -> None:
         check_radius("rho", self.rho)

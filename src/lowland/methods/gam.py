@@ -20,7 +20,7 @@ class GAM(Method):
     :math:`\rho_2` along :math:`g_1 - g_0`, :math:`g_2` at :math:`w + s` and :math:`g_3` at
     :math:`w + s + \rho_1 \hat g_2`: :math:`q = \beta_1 g_1 + \beta_3 g_3`, :math:`p = g_0 + \beta_2 g_2`, and
     :math:`p_\perp` is the part of :math:`p` at right angles to :math:`q`. The accelerated form of the released
-    code. Four passes, about six extra copies of the weights within a step, no memory.
+    code. Four passes, nine extra copies of the weights within a step, no memory.
 
     Released defaults other than CIFAR-100's leave :math:`\beta_2` at 0, and its README's usage fails; the radii
     below are those of CIFAR-100 with a ResNet.
@@ -46,6 +46,7 @@ class GAM(Method):
     gamma: float = 0.03
 
     PASSES: ClassVar = 4
+    COPIES: ClassVar = 9
     REDUCES_TO: ClassVar = {"sgd": {"rho_1": 0.0, "beta_1": 1.0, "beta_3": 0.0, "beta_2": 0.0, "gamma": 0.0}}
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ class GNP(Method):
 
     To first order the gradient of :math:`L + \lambda \lVert \nabla L \rVert_2` with
     :math:`\lambda = \alpha\rho`: the second term differences the gradient along itself instead of taking a
-    Hessian product. Also called PGN. At :math:`\alpha = 1` it is SAM. Two passes, three extra copies of the
+    Hessian product. Also called PGN. At :math:`\alpha = 1` it is SAM. Two passes, two extra copies of the
     weights within a step, no memory.
 
     The released JAX code by default mixes the *unit* gradient into the direction instead of :math:`g`; here, as in
@@ -36,6 +36,7 @@ class GNP(Method):
     alpha: Schedule = 0.8
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 2
     REDUCES_TO: ClassVar = {"sam": {"alpha": 1.0}, "sgd": {"alpha": 0.0}}
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ class GSAM(Method):
     alpha: Schedule = 0.4
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 3
     REDUCES_TO: ClassVar = {"sam": {"alpha": 0.0}}
 
     def __post_init__(self) -> None:

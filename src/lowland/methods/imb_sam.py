@@ -43,6 +43,7 @@ class ImbSAM(Method):
     tail_weight: float = 1.0
 
     PASSES: ClassVar = 3
+    COPIES: ClassVar = 3
     REDUCES_TO: ClassVar = {"sgd": {"tail": ()}}
 
     def __post_init__(self) -> None:

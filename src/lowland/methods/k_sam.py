@@ -19,7 +19,7 @@ class KSAM(Method):
     r"""SAM on the hardest examples only, :math:`d = \nabla L_K(w + \rho\, g_K / \lVert g_K \rVert_2)`.
 
     :math:`K` are the examples of the batch with the largest loss at :math:`w`, found by one forward pass. Twice
-    the share in passes and one forward pass; one extra copy of the weights within a step, no memory. Needs
+    the share in passes and one forward pass; two extra copies of the weights within a step, no memory. Needs
     examples: pass a :func:`lowland.objective`.
 
     Attributes:
@@ -36,6 +36,7 @@ class KSAM(Method):
 
     PASSES: ClassVar = 1
     FORWARDS: ClassVar = 1
+    COPIES: ClassVar = 2
     REDUCES_TO: ClassVar = {"sam": {"share": 1.0}, "sgd": {"rho": 0.0, "share": 1.0}}
 
     def __post_init__(self) -> None:

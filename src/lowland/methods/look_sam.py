@@ -19,7 +19,7 @@ class LookSAM(Method):
     On a SAM step :math:`h = \nabla L(w + e)` is the direction, and
     :math:`v = h - \langle h, \hat g \rangle \hat g`, its part at right angles to the gradient, which changes
     slowly, is kept as :math:`\hat v = v / \lVert v \rVert_2`. 1 + 1/k passes, as only every k-th step takes two;
-    three extra copies of the weights within a step, and :math:`\hat v`, one copy, between them.
+    four extra copies of the weights within a step, and :math:`\hat v`, one copy, between them.
 
     One norm and one projection over all weights. Released re-implementations take them tensor by tensor, and a
     widespread one takes two passes on every step.
@@ -39,6 +39,8 @@ class LookSAM(Method):
     alpha: Schedule = 0.7
 
     PASSES: ClassVar = 1.2
+    COPIES: ClassVar = 4
+    KEEPS: ClassVar = 1
     REDUCES_TO: ClassVar = {"sam": {"k": 1}, "every": {"alpha": 0.0, "rho": 0.05}}
 
     def __post_init__(self) -> None:

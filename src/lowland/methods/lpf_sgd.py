@@ -20,7 +20,7 @@ class LPFSGD(Method):
     :math:`\tau_i \sim N(0, (\gamma \lVert f \rVert_2)^2)` for the weights of a filter :math:`f` of a
     convolution, and of the whole of any other tensor. The batch is cut into M parts :math:`L_i`, so that M draws
     cost no more than one. One pass, at perturbed weights only, so that loss and batch-norm statistics are those
-    there; two extra copies of the weights within a step, no memory. M > 1 needs examples: pass a
+    there; four extra copies of the weights within a step, no memory. M > 1 needs examples: pass a
     :func:`lowland.objective`.
 
     Attributes:
@@ -37,6 +37,7 @@ class LPFSGD(Method):
     samples: int = 1
 
     PASSES: ClassVar = 1
+    COPIES: ClassVar = 4
     CLEAN: ClassVar = False
     REDUCES_TO: ClassVar = {"sgd": {"gamma": 0.0}}
 

@@ -36,6 +36,7 @@ class MomentumSAM(Method):
     rho: Schedule = 0.3
 
     PASSES: ClassVar = 1
+    COPIES: ClassVar = 1
     CLEAN: ClassVar = False
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 

@@ -36,6 +36,7 @@ class MSAM(Method):
     m: int = 64
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 3
     REDUCES_TO: ClassVar = {"sam": {"m": 2**40}}
 
     def __post_init__(self) -> None:

@@ -36,6 +36,7 @@ class MultiStepSAM(Method):
     stretch: float = 1.0
 
     PASSES: ClassVar = 4
+    COPIES: ClassVar = 3
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

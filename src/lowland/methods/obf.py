@@ -48,6 +48,7 @@ class OBF(Wrapper):
     link: Literal["softmax", "sigmoid"] = "softmax"
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 1
     REDUCES_TO: ClassVar = {"sgd": {"method": "sam:rho=0.0"}}
 
     def __post_init__(self) -> None:

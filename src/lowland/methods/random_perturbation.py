@@ -30,6 +30,7 @@ class RandomPerturbation(Method):
     rho: Schedule = 0.05
 
     PASSES: ClassVar = 1
+    COPIES: ClassVar = 1
     CLEAN: ClassVar = False
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 

@@ -31,6 +31,7 @@ class RST(Wrapper):
     p: Schedule = 0.5
 
     PASSES: ClassVar = 1.5
+    COPIES: ClassVar = 1
     VARIES: ClassVar = True
     REDUCES_TO: ClassVar = {"sam": {"p": 1.0}, "sgd": {"p": 0.0}}
 

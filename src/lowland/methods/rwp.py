@@ -36,6 +36,7 @@ class RWP(Method):
     lam: float = 0.5
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 3
     REDUCES_TO: ClassVar = {"sgd": {"lam": 0.0}}
 
     def __post_init__(self) -> None:

@@ -44,6 +44,7 @@ class SAM(Method):
     per: Literal["model", "tensor"] = "model"
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 1
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

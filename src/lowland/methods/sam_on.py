@@ -36,6 +36,7 @@ class SAMON(Method):
     p: float = 2.0
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 1
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

@@ -17,8 +17,8 @@ class StaleSAM(Method):
 
     What is left of SAM when the perturbation knows nothing of the batch: the control for m-sharpness (n-SAM's
     stand-in), and the rule by which AsyncSAM overlaps the two gradients. Here both passes are taken, one after
-    the other, as the clean gradient is the next step's. Two passes, one extra copy of the weights within a step
-    and the kept gradient, one copy, between them. The first step ascends along its own.
+    the other, as the clean gradient is the next step's. Two passes, three extra copies of the weights within a
+    step and the kept gradient, one copy, between them. The first step ascends along its own.
 
     Attributes:
         rho: Radius, >= 0; a number or a schedule.
@@ -31,6 +31,8 @@ class StaleSAM(Method):
     rho: Schedule = 0.05
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 3
+    KEEPS: ClassVar = 1
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

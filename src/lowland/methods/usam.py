@@ -34,6 +34,7 @@ class USAM(Method):
     rho: Schedule = 0.05
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 2
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

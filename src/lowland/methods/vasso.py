@@ -33,6 +33,8 @@ class VaSSO(Method):
     theta: float = 0.9
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 3
+    KEEPS: ClassVar = 1
     REDUCES_TO: ClassVar = {"sam": {"theta": 1.0}, "sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

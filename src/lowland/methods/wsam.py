@@ -41,6 +41,7 @@ class WSAM(Method):
     decoupled: bool = True
 
     PASSES: ClassVar = 2
+    COPIES: ClassVar = 3
     REDUCES_TO: ClassVar = {"sam": {"gamma": 0.5, "decoupled": False}, "sgd": {"gamma": 0.0}}
 
     def __post_init__(self) -> None:
