@@ -47,13 +47,21 @@ if TYPE_CHECKING:
     from lowland.methods.vasso import VaSSO
     from lowland.methods.wsam import WSAM
     from lowland.observe.measure import measure
+    from lowland.penalties.bar import BAR
+    from lowland.penalties.debiased_ema import DebiasedEMA
+    from lowland.penalties.ema import EMA
+    from lowland.penalties.mesa import MESA
+    from lowland.penalties.saf import SAF
+    from lowland.penalties.swa import SWA
     from lowland.train.fit import fit
 
 __all__ = [
     "AESAM",
     "ASAM",
+    "BAR",
     "BSAM",
     "CRSAM",
+    "EMA",
     "ESAM",
     "FSAM",
     "GAM",
@@ -61,16 +69,20 @@ __all__ = [
     "GSAM",
     "KSAM",
     "LPFSGD",
+    "MESA",
     "MSAM",
     "OBF",
     "RST",
     "RWP",
+    "SAF",
     "SAM",
     "SAMON",
     "SGD",
+    "SWA",
     "USAM",
     "WSAM",
     "Cosine",
+    "DebiasedEMA",
     "EigenSAM",
     "Every",
     "FisherSAM",
@@ -144,6 +156,12 @@ HOMES = {
     "lowland.methods.vasso": ("VaSSO",),
     "lowland.methods.wsam": ("WSAM",),
     "lowland.observe.measure": ("measure",),
+    "lowland.penalties.bar": ("BAR",),
+    "lowland.penalties.debiased_ema": ("DebiasedEMA",),
+    "lowland.penalties.ema": ("EMA",),
+    "lowland.penalties.mesa": ("MESA",),
+    "lowland.penalties.saf": ("SAF",),
+    "lowland.penalties.swa": ("SWA",),
     "lowland.train.fit": ("fit",),
 }
 

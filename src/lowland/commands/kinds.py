@@ -59,7 +59,16 @@ KINDS = (
         folder="methods",
         flag="lowland compare --methods sgd {}",
         python="method = {}().bind(model)\nloss = method.backward(lowland.objective(model, criterion, x, y))",
-        facts=("PASSES", "REDUCES_TO"),
+        facts=("PASSES", "FORWARDS", "COPIES", "KEEPS", "REDUCES_TO"),
+    ),
+    Kind(
+        title="Penalties",
+        one="penalty",
+        word="penalties",
+        folder="penalties",
+        flag="",
+        python="penalty = {}().bind(model, optimizer)",
+        facts=("COPIES", "FORWARDS", "OFF"),
     ),
     Kind(
         title="Measurements",

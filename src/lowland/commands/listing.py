@@ -12,10 +12,10 @@ __all__ = ["list_things"]
 
 
 def list_things(kind_of_thing: str = "", /) -> int:
-    """List studies, methods, measurements, models and data sets, one line each.
+    """List studies, methods, penalties, measurements, models and data sets, one line each.
 
     Args:
-        kind_of_thing: Only this kind: studies, methods, measurements, models or data.
+        kind_of_thing: Only this kind: studies, methods, penalties, measurements, models or data.
     """
     with door():
         chosen = [kind(kind_of_thing)] if kind_of_thing else KINDS

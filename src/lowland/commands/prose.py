@@ -12,6 +12,26 @@ SYMBOLS = {
     r"\sigma": "σ",
     r"\epsilon": "ε",
     r"\eta": "η",
+    r"\gamma": "γ",
+    r"\delta": "δ",
+    r"\theta": "θ",
+    r"\mu": "μ",
+    r"\tau": "τ",
+    r"\partial": "∂",
+    r"\perp": "⊥",
+    r"\top": "T",
+    r"\langle": "⟨",
+    r"\rangle": "⟩",
+    r"\Vert": "‖",
+    r"\pm": "±",
+    r"\mp": "∓",
+    r"\sim": "~",
+    r"\propto": "∝",
+    r"\leftarrow": "←",
+    r"\lceil": "⌈",
+    r"\rceil": "⌉",
+    r"\ell": "ℓ",
+    r"\operatorname": "",
     r"\nabla": "∇",
     r"\lVert": "‖",
     r"\rVert": "‖",
@@ -56,6 +76,7 @@ def flowing(text: str) -> str:
 
 
 def _formula(latex: str) -> str:
+    latex = re.sub(r"\\hat\s*\{?([A-Za-z])\}?", "\\1\u0302", latex)
     for command in sorted(SYMBOLS, key=len, reverse=True):
         ending = r"(?![A-Za-z])" if command[-1].isalpha() else ""
         latex = re.sub(re.escape(command) + ending, SYMBOLS[command], latex)
