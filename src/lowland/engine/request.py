@@ -27,8 +27,8 @@ class Ball:
     :math:`e = \rho\, T^2 s / \lVert T s \rVert_2`, with :math:`T = 1` where no metric is given, over the
     parameters that the method perturbs. For a ball of another ``order`` p, with :math:`1/p + 1/q = 1`,
     :math:`e = \rho\, T \operatorname{sign}(s)\, |T s|^{q-1} / \lVert T s \rVert_q^{q-1}`. With ``per="tensor"``
-    every tensor has a ball of its own, of radius :math:`\rho \lVert w_l \rVert_2`. Zero where the norm is zero or
-    not finite.
+    every tensor has a ball of its own, of radius :math:`\rho \lVert w_l \rVert_2`. With ``away`` it is :math:`-e`,
+    the point opposite. Zero where the norm is zero or not finite.
     """
 
     direction: Vector
@@ -36,6 +36,7 @@ class Ball:
     metric: Metric | None = None
     order: float = 2.0
     per: Literal["model", "tensor"] = "model"
+    away: bool = False
 
     @property
     def dual(self) -> float:
@@ -50,6 +51,7 @@ def ball(
     *,
     order: float = 2.0,
     per: Literal["model", "tensor"] = "model",
+    away: bool = False,
 ) -> Ball:
     """The steepest perturbation of length ``rho`` along ``direction``; see :class:`Ball`.
 
@@ -61,7 +63,7 @@ def ball(
     if not order > 1:
         raise ValueError(f"order must be above 1, up to infinity, got {order}.")
     one_of("per", per, ["model", "tensor"])
-    return Ball(direction, rho, metric, order, per)
+    return Ball(direction, rho, metric, order, per, away)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class BSAM(Method):
     r"""Lower the loss above, raise it below, :math:`d = g + h_+ - (\lVert h_+ \rVert / \lVert h_- \rVert)\, h_-`.
 
     :math:`h_+ = \nabla L(w + \rho\, \hat g)` and :math:`h_- = \nabla L(w - \rho_{\min}\, \hat g)`: besides the
-    neighbourhood's maximum, its distance to the minimum is flattened. Three passes, five extra copies of the
+    neighbourhood's maximum, its distance to the minimum is flattened. Three passes, four extra copies of the
     weights within a step, no memory.
 
     As the paper means it. The released code aliases its backup, so that it never restores the weights: every
@@ -37,7 +37,7 @@ class BSAM(Method):
     rho_min: Schedule = 0.05
 
     PASSES: ClassVar = 3
-    COPIES: ClassVar = 5
+    COPIES: ClassVar = 4
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0, "rho_min": 0.0}}
 
     def __post_init__(self) -> None:
@@ -48,5 +48,5 @@ class BSAM(Method):
         """Join the clean gradient with those above and below."""
         g = yield step.gradient()
         above = yield step.gradient(at=ball(g, step(self.rho)))
-        below = yield step.gradient(at=ball(-1.0 * g, step(self.rho_min)))
-        return g + (above - ratio(above.norm(), below.norm()) * below)
+        below = yield step.gradient(at=ball(g, step(self.rho_min), away=True))
+        return g + above.plus(below, -ratio(above.norm(), below.norm()))

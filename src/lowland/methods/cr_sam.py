@@ -48,5 +48,6 @@ class CRSAM(Method):
         """Difference the gradients on both sides."""
         g = yield step.gradient()
         above = yield step.gradient(at=ball(g, step(self.rho)))
-        below = yield step.gradient(at=ball(-1.0 * g, step(self.rho)))
-        return above + step(self.gamma) * ((above + below) - 2.0 * g) + step(self.beta) * (above - below)
+        below = yield step.gradient(at=ball(g, step(self.rho), away=True))
+        bend, slope = (above + below).plus(g, -2.0), above - below
+        return above.plus(bend, step(self.gamma)).plus(slope, step(self.beta))

@@ -19,7 +19,7 @@ class EigenSAM(Method):
     :math:`v` is the Hessian's top eigenvector, its sign that of its product with g, estimated every k steps by
     power iteration, and :math:`v_\perp` its part at right angles to the gradient;
     :math:`\lVert e \rVert = \rho \sqrt{1 + \alpha^2 \lVert v_\perp \rVert^2}`. Two passes, and one for each
-    iteration on every k-th step; eight extra copies of the weights within a step and :math:`v`, one copy, between
+    iteration on every k-th step; seven extra copies of the weights within a step and :math:`v`, one copy, between
     them.
 
     A Hessian product is here the difference of two gradients, :math:`(\nabla L(w + r v) - g) / r`: one pass, for
@@ -45,7 +45,7 @@ class EigenSAM(Method):
     r: float = 0.01
 
     PASSES: ClassVar = 2.05
-    COPIES: ClassVar = 8
+    COPIES: ClassVar = 7
     KEEPS: ClassVar = 1
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
@@ -72,4 +72,4 @@ class EigenSAM(Method):
             step.remember("v", v, degree=0)
         unit = step.perturbed(g).unit()
         across = unit.dot(v).sign() * v.rejected_from(unit)
-        return (yield step.gradient(at=step(self.rho) * (unit + self.alpha * across)))
+        return (yield step.gradient(at=step(self.rho) * unit.plus(across, self.alpha)))

@@ -18,7 +18,7 @@ class FSAM(Method):
     r"""SAM along the batch's own part of the gradient, :math:`e \propto g - \sigma m`, of length :math:`\rho`.
 
     :math:`m \leftarrow \lambda m + (1 - \lambda) g` estimates the full gradient, so that what is ascended is the
-    batch's noise. Two passes, four extra copies of the weights within a step, and :math:`m`, one copy, between
+    batch's noise. Two passes, three extra copies of the weights within a step, and :math:`m`, one copy, between
     them.
 
     As in the paper, :math:`m` starts at zero and is updated before it is subtracted. The released code starts at
@@ -41,7 +41,7 @@ class FSAM(Method):
     lam: float = 0.9
 
     PASSES: ClassVar = 2
-    COPIES: ClassVar = 4
+    COPIES: ClassVar = 3
     KEEPS: ClassVar = 1
     REDUCES_TO: ClassVar = {"sam": {"sigma": 0.0}, "sgd": {"rho": 0.0}}
 
@@ -55,5 +55,5 @@ class FSAM(Method):
         g = yield step.gradient()
         m = (step.recall("m") or Vector()).lerp(g, 1 - self.lam)
         step.remember("m", m)
-        s = g - self.sigma * m
+        s = g.plus(m, -self.sigma)
         return (yield step.gradient(at=ball(s, step(self.rho)), spend=s))

@@ -62,6 +62,6 @@ class GAM(Method):
         g1 = yield step.gradient(at=ball(g0, rho))
         s = step(self.rho_2) * step.perturbed(g1 - g0).unit()
         g2 = yield step.gradient(at=s)
-        g3 = yield step.gradient(at=s + rho * step.perturbed(g2).unit())
-        q, p = self.beta_1 * g1 + self.beta_3 * g3, g0 + self.beta_2 * g2
-        return q - self.gamma * p.rejected_from(q)
+        g3 = yield step.gradient(at=s.plus(step.perturbed(g2).unit(), rho))
+        q, p = (self.beta_1 * g1).plus(g3, self.beta_3), g0.plus(g2, self.beta_2)
+        return q.plus(p.rejected_from(q), -self.gamma)

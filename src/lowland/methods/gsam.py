@@ -44,4 +44,4 @@ class GSAM(Method):
         """Take the perturbed gradient less alpha times the clean one's part at right angles."""
         g = yield step.gradient()
         h = yield step.gradient(at=ball(g, step(self.rho)))
-        return h - step(self.alpha) * g.rejected_from(h)
+        return h.plus(g.rejected_from(h), -step(self.alpha))

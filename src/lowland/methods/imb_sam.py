@@ -22,7 +22,7 @@ class ImbSAM(Method):
 
     :math:`L_{head} + L_{tail} = L`: both sums are over the whole batch's size. Rare classes overfit and gain
     from SAM; for the frequent ones it costs capacity. Three passes (forward and backward; the head's and the
-    tail's share a forward in the authors' code), three extra copies of the weights within a step, no memory.
+    tail's share a forward in the authors' code), two extra copies of the weights within a step, no memory.
     Needs examples with class indices: pass a :func:`lowland.objective`.
 
     The released script multiplies the tail's loss by 2 without saying so: ``tail_weight=2``.
@@ -43,7 +43,7 @@ class ImbSAM(Method):
     tail_weight: float = 1.0
 
     PASSES: ClassVar = 3
-    COPIES: ClassVar = 3
+    COPIES: ClassVar = 2
     REDUCES_TO: ClassVar = {"sgd": {"tail": ()}}
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class ImbSAM(Method):
         head = yield step.gradient(loss=self.head_loss)
         g = yield step.gradient(loss=self.tail_loss)
         h = yield step.gradient(at=ball(g, step(self.rho)), loss=self.tail_loss, spend=g)
-        return head + self.tail_weight * h
+        return head.plus(h, self.tail_weight)
 
     def head_loss(self, examples: Examples) -> Tensor:
         """The frequent classes' part of the batch's mean loss."""

@@ -19,7 +19,7 @@ class LookSAM(Method):
     On a SAM step :math:`h = \nabla L(w + e)` is the direction, and
     :math:`v = h - \langle h, \hat g \rangle \hat g`, its part at right angles to the gradient, which changes
     slowly, is kept as :math:`\hat v = v / \lVert v \rVert_2`. 1 + 1/k passes, as only every k-th step takes two;
-    four extra copies of the weights within a step, and :math:`\hat v`, one copy, between them.
+    three extra copies of the weights within a step, and :math:`\hat v`, one copy, between them.
 
     One norm and one projection over all weights. Released re-implementations take them tensor by tensor, and a
     widespread one takes two passes on every step.
@@ -39,7 +39,7 @@ class LookSAM(Method):
     alpha: Schedule = 0.7
 
     PASSES: ClassVar = 1.2
-    COPIES: ClassVar = 4
+    COPIES: ClassVar = 3
     KEEPS: ClassVar = 1
     REDUCES_TO: ClassVar = {"sam": {"k": 1}, "every": {"alpha": 0.0, "rho": 0.05}}
 
@@ -57,7 +57,7 @@ class LookSAM(Method):
         """Take SAM's gradient and keep its part across, or add the kept part to the plain gradient."""
         g, v = (yield step.gradient()), step.recall("v")
         if v is not None and step.count % self.k:
-            return g + step(self.alpha) * g.norm() * v
+            return g.plus(v, step(self.alpha) * g.norm())
         h = yield step.gradient(at=ball(g, step(self.rho)))
         step.remember("v", (h - g).rejected_from(g).unit(), degree=0)
         return h

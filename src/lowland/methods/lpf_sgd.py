@@ -53,5 +53,5 @@ class LPFSGD(Method):
         d = Vector()
         for shard in step.shards(size):
             h = yield step.gradient(at=step(self.gamma) * step.noise(per="filter"), on=shard)
-            d = d + shard.share * h
+            d = d.plus(h, shard.share)
         return d

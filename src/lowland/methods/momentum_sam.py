@@ -45,5 +45,4 @@ class MomentumSAM(Method):
 
     def direction(self, step: Step) -> Direction:
         """Go on along the momentum, and take the gradient found there."""
-        v = -1.0 * step.momentum()
-        return (yield step.gradient(at=ball(v, step(self.rho)), spend=v))
+        return (yield step.gradient(at=ball(step.momentum(), step(self.rho), away=True)))

@@ -49,5 +49,5 @@ class MSAM(Method):
         for shard in step.shards(self.m):
             g = yield step.gradient(on=shard)
             h = yield step.gradient(at=ball(g, step(self.rho)), on=shard, spend=g)
-            d = d + shard.share * h
+            d = d.plus(h, shard.share)
         return d

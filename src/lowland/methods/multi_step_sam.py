@@ -54,7 +54,7 @@ class MultiStepSAM(Method):
         rho, e = step(self.rho), Vector()
         g = yield step.gradient()
         for _ in range(self.steps):
-            e = e + (rho * self.stretch / self.steps) * step.perturbed(g).unit()
+            e = e.plus(step.perturbed(g).unit(), rho * self.stretch / self.steps)
             e = ratio(rho, e.norm()).clamp(max=1.0) * e
             g = yield step.gradient(at=e)
         return g

@@ -25,7 +25,7 @@ class SparseSAM(Method):
     The Fisher value of a weight is the sum of its squared gradients on single examples; the mask keeps the share
     :math:`1 - s` with the largest, over the whole model, and is renewed every k steps. The norm is that of the
     whole gradient, so the perturbation is shorter than :math:`\rho`. Two passes, and on every k-th step one for
-    each of ``samples`` examples; six extra copies of the weights within a step and the mask, one copy, between
+    each of ``samples`` examples; five extra copies of the weights within a step and the mask, one copy, between
     them. Sparsity does not save time. Needs examples: pass a :func:`lowland.objective`.
 
     SSAM-F with the examples of the batch at hand, each seen among the others; the released code draws them from
@@ -49,8 +49,9 @@ class SparseSAM(Method):
     samples: int = 8
 
     PASSES: ClassVar = 2.08
-    COPIES: ClassVar = 6
+    COPIES: ClassVar = 5
     KEEPS: ClassVar = 1
+    SHARDED: ClassVar = False  # the quantile is over the whole model
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 
     def __post_init__(self) -> None:

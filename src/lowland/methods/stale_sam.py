@@ -17,7 +17,7 @@ class StaleSAM(Method):
 
     What is left of SAM when the perturbation knows nothing of the batch: the control for m-sharpness (n-SAM's
     stand-in), and the rule by which AsyncSAM overlaps the two gradients. Here both passes are taken, one after
-    the other, as the clean gradient is the next step's. Two passes, three extra copies of the weights within a
+    the other, as the clean gradient is the next step's. Two passes, two extra copies of the weights within a
     step and the kept gradient, one copy, between them. The first step ascends along its own.
 
     Attributes:
@@ -31,7 +31,7 @@ class StaleSAM(Method):
     rho: Schedule = 0.05
 
     PASSES: ClassVar = 2
-    COPIES: ClassVar = 3
+    COPIES: ClassVar = 2
     KEEPS: ClassVar = 1
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 

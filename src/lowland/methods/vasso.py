@@ -17,7 +17,7 @@ class VaSSO(Method):
     r"""SAM along a running mean of the gradients, :math:`e = \rho\, s / \lVert s \rVert_2`.
 
     :math:`s \leftarrow (1 - \theta) s + \theta g`: one batch's gradient is a noisy direction to ascend, its mean
-    over steps is less so. Two passes, three extra copies of the weights within a step, and :math:`s`, one copy,
+    over steps is less so. Two passes, two extra copies of the weights within a step, and :math:`s`, one copy,
     between them. The mean starts at the first gradient.
 
     Attributes:
@@ -33,7 +33,7 @@ class VaSSO(Method):
     theta: float = 0.9
 
     PASSES: ClassVar = 2
-    COPIES: ClassVar = 3
+    COPIES: ClassVar = 2
     KEEPS: ClassVar = 1
     REDUCES_TO: ClassVar = {"sam": {"theta": 1.0}, "sgd": {"rho": 0.0}}
 
@@ -46,4 +46,4 @@ class VaSSO(Method):
         g = yield step.gradient()
         s = (step.recall("s") or g).lerp(g, self.theta)
         step.remember("s", s)
-        return (yield step.gradient(at=ball(s, step(self.rho)), spend=s))
+        return (yield step.gradient(at=ball(s, step(self.rho)), spend=g))
