@@ -1,12 +1,15 @@
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 
+import lowland
 from lowland.data.batches import Batches
 from lowland.train.fit import fit
 from lowland.train.keep import Keep
 from lowland.train.recipe import Recipe
+from rigs import assert_same
 from train.problem import (
     EPOCHS,
     PER_EPOCH,
@@ -144,3 +147,20 @@ def test_a_checkpoint_of_another_optimiser_is_refused(tmp_path):
     parts.optimizer.param_groups[0]["betas"] = (0.5, 0.9)
     with pytest.raises(ValueError, match=r"settings.0.betas.0 was 0.9 and is 0.5"):
         fit(other, batches(), Recipe(epochs=1), parts=parts, keep=tmp_path, progress=False)
+
+
+def test_what_penalties_remember_is_kept_and_brought_back(tmp_path):
+    """An average of weights that was interrupted ends in the same average."""
+    averages = []
+
+    def averaged(net):
+        parts = own_parts(net)
+        averages.append(lowland.SWA(start=3, every=2).bind(net, parts.optimizer))
+        return replace(parts, penalties=(averages[-1],))
+
+    recipe = Recipe(epochs=EPOCHS)
+    trained(recipe, parts=averaged)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, Stopping(7), parts=averaged, keep=tmp_path)
+    trained(recipe, seed=1, parts=averaged, keep=tmp_path)
+    assert_same(averages[-1].state_dict(), averages[0].state_dict())

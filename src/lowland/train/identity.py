@@ -78,6 +78,8 @@ def _parts(setup: Setup) -> dict[str, Any]:
         found["criterion"] = _text(parts.criterion)
     if parts.engine is not None:
         found["engine"] = asdict(parts.engine.policy)
+    if parts.penalties:
+        found["penalties"] = [_text(getattr(one, "penalty", one)) for one in parts.penalties]
     return found
 
 

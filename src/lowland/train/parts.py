@@ -1,16 +1,28 @@
 """Your own objects, in place of those that a recipe would make."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lowland.checks import one_of
 from lowland.engine.bind import Engine
-from lowland.types import Criterion
+from lowland.types import Criterion, State
 
-__all__ = ["Parts"]
+__all__ = ["Parts", "Stateful"]
+
+
+class Stateful(Protocol):
+    """What checkpoints keep."""
+
+    def state_dict(self) -> State:
+        """All that a resumed run needs."""
+        ...
+
+    def load_state_dict(self, state: State, /) -> None:
+        """Go on where ``state_dict`` was taken."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +39,8 @@ class Parts:
         criterion: Maps outputs and targets to the mean loss of a batch.
         engine: A method bound to the model and ``optimizer``, such as
             ``SAM().bind(model, optimizer=optimizer, where="blocks.*")``.
+        penalties: Bound penalties, such as ``SWA(start=1000).bind(model, optimizer)``; a loss term is called in
+            your criterion.
 
     Raises:
         ValueError: If a part needs another one that is missing or is not this one.
@@ -44,6 +58,7 @@ class Parts:
     scheduler_every: Literal["step", "epoch"] = "step"
     criterion: Criterion | None = None
     engine: Engine | None = None
+    penalties: tuple[Stateful, ...] = ()
 
     def __post_init__(self) -> None:
         one_of("scheduler_every", self.scheduler_every, ["step", "epoch"])
@@ -57,8 +72,9 @@ class Parts:
                 "scheduler must be that of optimizer, got one of another. Pass both: "
                 "Parts(optimizer=optimizer, scheduler=scheduler)."
             )
-        if self.engine is not None and self.optimizer is None:
-            raise ValueError(
-                "engine must come with its optimizer, got none. Pass both: "
-                "Parts(optimizer=optimizer, engine=engine)."
-            )
+        for name in ("engine", "penalties"):
+            if getattr(self, name) and self.optimizer is None:
+                raise ValueError(
+                    f"{name} must come with its optimizer, got none. Pass both: "
+                    f"Parts(optimizer=optimizer, {name}={name})."
+                )

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lowland.engine.bind import Engine
 from lowland.train import precision
-from lowland.train.parts import Parts
+from lowland.train.parts import Parts, Stateful
 from lowland.train.recipe import Recipe
 from lowland.train.schedule import schedule
 from lowland.types import Criterion, State
@@ -66,9 +66,13 @@ class Setup:
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
 
-    def _stateful(self) -> dict[str, Engine | Optimizer | LRScheduler | torch.amp.GradScaler]:
-        parts = {"engine": self.engine, "optimizer": self.optimizer, "scheduler": self.scheduler}
-        return parts if self.scaler is None else {**parts, "scaler": self.scaler}
+    def _stateful(self) -> dict[str, Stateful]:
+        parts: dict[str, Stateful] = {"engine": self.engine, "optimizer": self.optimizer}
+        parts["scheduler"] = self.scheduler
+        parts |= {f"penalty {i}": penalty for i, penalty in enumerate(self.parts.penalties)}
+        if self.scaler is not None:
+            parts["scaler"] = self.scaler
+        return parts
 
 
 def assemble(model: nn.Module, recipe: Recipe, parts: Parts, steps: int) -> Setup:
