@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lowland.blocks.mask import no_bias, no_norm, norm_only
     from lowland.blocks.radius import Cosine, ProportionalToLearningRate, Ramp, WarmUp
+    from lowland.engine.masters import Masters
     from lowland.engine.method import Method
     from lowland.engine.objective import objective
     from lowland.engine.request import ball
@@ -89,6 +90,7 @@ __all__ = [
     "FunctionalSAM",
     "ImbSAM",
     "LookSAM",
+    "Masters",
     "Method",
     "MomentumSAM",
     "MultiStepSAM",
@@ -120,6 +122,7 @@ HOMES = {
         "Ramp",
         "WarmUp",
     ),
+    "lowland.engine.masters": ("Masters",),
     "lowland.engine.method": ("Method",),
     "lowland.engine.objective": ("objective",),
     "lowland.engine.request": ("ball",),

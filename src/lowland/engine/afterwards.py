@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lowland.engine.alone import Alone
 from lowland.engine.memory import Note
 from lowland.vector import Vector
 
@@ -19,8 +20,8 @@ class Afterwards:
     a gradient scaler skipped, it is dropped.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        self._parameters = parameters
+    def __init__(self, parameters: Mapping[str, nn.Parameter], processes: Alone) -> None:
+        self._parameters, self._processes = parameters, processes
         self._pending: Vector | None = None
         self._belongs: tuple[str, Tensor | None, int] = ("", None, 0)
 
@@ -37,6 +38,10 @@ class Afterwards:
         for note in notes:
             assert isinstance(note.value, Vector)
             self._pending = note.value if self._pending is None else self._pending + note.value
+        if notes and self._pending is not None:
+            trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
+            mean = self._processes.combined(self._pending.parts, trained)
+            self._pending = Vector({n: part for n, part in mean.items() if part is not None}, self._pending.total)
         if notes and self._pending is not None and self._pending.parts:
             name = min(self._pending.parts, key=lambda name: self._parameters[name].numel())
             grad = self._parameters[name].grad
@@ -53,4 +58,4 @@ class Afterwards:
             for name, part in pending.parts.items():
                 p = self._parameters[name]
                 if id(p) in rates:
-                    p.sub_(torch.where(sound, rates[id(p)] * part, torch.zeros_like(part)))
+                    self._processes.local(p).sub_(torch.where(sound, rates[id(p)] * part, torch.zeros_like(part)))

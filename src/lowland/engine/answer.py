@@ -1,6 +1,6 @@
 """Answers the requests of one step, and leaves everything as it was."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lowland.engine.backward import Backward
-from lowland.engine.memory import Memory
 from lowland.engine.objective import Objective
 from lowland.engine.perturb import Perturbation
 from lowland.engine.randomness import Randomness
@@ -55,9 +54,11 @@ class Answers:
         shield: Shield,
     ) -> None:
         self._subject, self._policy, self._closures = subject, policy, closures
+        self._processes = subject.processes
         self._skips = scaler is not None and scaler.is_enabled()
         self._trained = {name: p for name, p in subject.parameters.items() if p.requires_grad}
-        self._randomness = Randomness({p.device for p in subject.parameters.values()})
+        self._leaves = {name: subject.leaves[name] for name in self._trained}
+        self._randomness = Randomness({*(p.device for p in subject.parameters.values()), *self._processes.devices})
         self._backward = Backward(self._trained, scaler, shield)
         self._starts: dict[Part | int | None, list[Tensor]] = {}
         self._losses: dict[Part | None, Tensor] = {}
@@ -72,17 +73,21 @@ class Answers:
         self._modes = [module.training for module in self._subject.modules]
         self._random = self._randomness.state()
         self._buffers = self._subject.buffers.snapshot()
-        self._grads = {name: p.grad for name, p in self._trained.items()}
+        self._own = {name: p.grad for name, p in self._trained.items()}
+        self._grads: dict[str, Tensor | None] = {name: leaf.grad for name, leaf in self._leaves.items()}
         for closure in self._closures:
             if isinstance(closure, Objective):
                 closure.begin()
+        self._processes.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._processes.leave(failed=kind is not None)
         for name, p in self._trained.items():
-            p.grad = self._grads[name]
+            p.grad = self._own[name]
+            self._leaves[name].grad = self._grads[name]
         if kind is not None:
             self._roll_back()
 
@@ -90,32 +95,34 @@ class Answers:
         """What was asked for: a gradient in units of the scaled loss, or the losses of examples, unscaled."""
         if request.at is None:
             return self._passed(request)
-        weights = {name: p.data for name, p in self._trained.items() if name in self._subject.moved}
+        moving = {name: leaf for name, leaf in self._leaves.items() if name in self._subject.moved}
+        weights = self._processes.weights(moving)
         moved = Perturbation(weights, self._subject.factors)
         try:
             self._move(moved, request)
+            self._subject.push()
             return self._passed(request)
         finally:
             moved.restore()
+            self._subject.push()
             self._follow(weights)
             torch.clear_autocast_cache()
 
-    def add(self, direction: Vector, memory: Memory) -> None:
-        """Add ``direction`` to the gradients set aside; they must not share tensors with ``memory``."""
-        remembered = memory.tensors
-        parts = {name: part for name, part in direction.parts.items() if name in self._trained}
-        new = {
-            name: part.clone() if id(part) in remembered else part
-            for name, part in parts.items()
-            if self._grads[name] is None
-        }
-        for name, part in parts.items():
-            before = self._grads[name]
-            if before is not None:
-                before.add_(part)
-        self._grads |= new
+    def add(self, direction: Vector, remembered: Collection[int]) -> None:
+        """Add ``direction`` to the gradients set aside; they must not share the tensors with these identities."""
+        sums: dict[str, Tensor] = {}
+        for name, part in direction.parts.items():
+            if name in self._trained:
+                before = self._grads[name]
+                if before is not None:
+                    sums[name] = self._processes.local(before).add_(part)
+                else:
+                    sums[name] = part.clone() if id(part) in remembered else part
         if self._skips and self._sound is not None:
-            _spoil_unless(self._sound, [grad for name in parts if (grad := self._grads[name]) is not None])
+            _spoil_unless(self._sound, list(sums.values()))
+        new = {name: part for name, part in sums.items() if self._grads[name] is None}
+        self._grads |= self._processes.spread(new, self._leaves)
+        self._grads |= self._processes.combined(self._grads, self._leaves)
 
     @property
     def loss(self) -> Tensor:
@@ -150,8 +157,8 @@ class Answers:
     def _follow(self, weights: Mapping[str, Tensor]) -> None:
         """Restore weights that the pass itself moved to another place, as cuDNN does to flatten an LSTM."""
         for name, w in weights.items():
-            if not w.is_meta and self._trained[name].data_ptr() != w.data_ptr():
-                self._trained[name].data.copy_(w)
+            if not w.is_meta and (now := self._processes.local(self._leaves[name])).data_ptr() != w.data_ptr():
+                now.data.copy_(w)
 
     def _passed(self, request: Request | Look) -> Vector | Tensor:
         if isinstance(request, Look):
@@ -188,6 +195,7 @@ class Answers:
         closure, share = self._closures[look.on.closure], look.on.share
         assert isinstance(closure, Objective)  # or the step would not have made the part
         losses = self._backward.look(closure, look.on)
+        self._processes.settle()
         if first:
             closure.keep()
         self._note(look, first, share * losses.mean())
@@ -203,8 +211,10 @@ class Answers:
         clean = request.at is None and first
         self._note(request, first, total if share == 1 else share * total)
         self.passes += share * len(chosen) / len(self._closures)
-        gradient = Vector(_apart({name: p.grad for name, p in self._trained.items() if p.grad is not None}))
+        own = _apart(self._processes.gradients(self._trained))
+        own = {name: gradient.to(self._leaves[name].dtype) for name, gradient in own.items()}
         self._clear_gradients()
+        gradient = Vector(self._processes.shared(own, self._leaves), self._processes.total)
         if clean and self._policy.watch:
             self._clean = self._clean + (share * gradient)
         return gradient

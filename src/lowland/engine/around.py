@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lowland.engine.alone import Alone
 from lowland.seeds import derive
-from lowland.vector import Total, Vector
+from lowland.vector import Vector
 
 __all__ = ["Around"]
 
@@ -27,15 +28,13 @@ class Around:
         parameters: Those that the method perturbs.
         optimizer: The bound one, or None.
         call: Calls of ``backward`` before this one.
-        rank: Of the process, where processes perturb on their own; 0 where they perturb together.
-        total: Sums a scalar over the processes that hold the other parts of the parameters.
+        processes: Those that train together.
     """
 
     parameters: Mapping[str, nn.Parameter]
     optimizer: Optimizer | None = None
     call: int = 0
-    rank: int = 0
-    total: Total | None = None
+    processes: Alone = field(default_factory=Alone)
     _draws: Iterator[int] = field(default_factory=count)
 
     def learning_rate(self) -> float | Tensor:
@@ -55,25 +54,31 @@ class Around:
         state = self._bound("This method perturbs along the optimiser's momentum").state
         held = {name: state[p] for name, p in self.parameters.items() if p in state}
         means = {name: own.get("momentum_buffer", own.get("exp_avg")) for name, own in held.items()}
-        return Vector({name: mean for name, mean in means.items() if mean is not None}, self.total)
+        own = {name: self.processes.local(mean) for name, mean in means.items() if mean is not None}
+        return Vector(own, self.processes.total)
 
     def noise(self, per: Literal["model", "filter"]) -> Vector:
         """Independent normal numbers of standard deviation 1, or the norm of the weight's filter."""
-        seed = derive(self.call, "noise", self.rank, next(self._draws))
-        drawn = {name: _normal(p, derive(seed, name)) for name, p in self.parameters.items()}
-        if per == "filter":
-            drawn = {name: part * _filter_norms(self.parameters[name]) for name, part in drawn.items()}
-        return Vector(drawn, self.total)
+        seed = derive(self.call, "noise", self.processes.rank, next(self._draws))
+        drawn = {name: self._drawn(p, derive(seed, name), per) for name, p in self.parameters.items()}
+        return Vector(drawn, self.processes.total)
 
     def some(self, share: float) -> frozenset[str]:
         """Names of parameters, each drawn with chance ``share``; at least one."""
-        draw = random.Random(derive(self.call, "some", self.rank, next(self._draws)))
+        draw = random.Random(derive(self.call, "some", self.processes.rank, next(self._draws)))
         names = sorted(self.parameters)
         return frozenset(name for name in names if draw.random() < share) or frozenset([draw.choice(names)])
 
     def chance(self, share: float) -> bool:
         """True with chance ``share``, the same in all processes."""
         return random.Random(derive(self.call, "chance", next(self._draws))).random() < share
+
+    def _drawn(self, p: Tensor, seed: int, per: Literal["model", "filter"]) -> Tensor:
+        """The process's part of one parameter's noise: the same noise however many processes share it."""
+        noise = _normal(p, seed)
+        if per == "filter":
+            noise = noise * self.processes.whole(_filter_norms(p))
+        return self.processes.cut(noise, p)
 
     def _bound(self, why: str) -> Optimizer:
         if self.optimizer is None:

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,13 @@ from lowland.checks import one_of
 from lowland.engine.afterwards import Afterwards
 from lowland.engine.answer import Answers, Policy
 from lowland.engine.around import Around
+from lowland.engine.masters import Masters, warn_of_rounding
 from lowland.engine.memory import Memory
 from lowland.engine.request import Direction, Look, Request
 from lowland.engine.shield import Shield
 from lowland.engine.sites import Where
 from lowland.engine.step import Step
-from lowland.engine.subject import subject
+from lowland.engine.subject import Subject, subject
 from lowland.types import Closure, State
 from lowland.vector import Vector
 
@@ -28,9 +29,16 @@ COUNTERS = ("count", "calls", "passes", "forwards")
 class Algorithm(Protocol):
     """What the engine needs of a method."""
 
+    COPIES: ClassVar[float]
+
     @property
     def where(self) -> Where | None:
         """Which parameters it perturbs."""
+        ...
+
+    @property
+    def sharded(self) -> bool:
+        """Whether it works where every process has but a part of the weights."""
         ...
 
     def direction(self, step: Step) -> Direction:
@@ -48,6 +56,8 @@ class Engine:
         count: Steps taken so far: the bound optimiser's, or calls of ``backward`` where none is bound.
         passes: Forward-backward passes over a whole batch so far.
         forwards: Forward passes without a backward so far, counted alike.
+        reduced_bytes: Bytes of gradients that this process has given into reductions over processes so far; what
+            FSDP reduces is not counted.
         telemetry: What the last step did, numbers and scalars on the device, never waited for: ``passes``,
             ``forwards``; ``loss``; ``sharpness``, the loss at the perturbed weights less the clean loss;
             ``ascended``, the share of perturbations that were real (neither zero nor skipped as not finite). With
@@ -64,18 +74,27 @@ class Engine:
         where: Where | None = None,
         radii: Mapping[str, float] | None = None,
         policy: Policy | None = None,
+        ascent: str | None = None,
+        masters: Masters | None = None,
     ) -> None:
         self.method, self.policy = method, policy or Policy()
         one_of("buffers", self.policy.buffers, ["clean", "every"])
         one_of("rng", self.policy.rng, ["same", "fresh"])
-        self._subject = subject(model, method.where, where, radii)
+        self._subject = subject(model, method.where, where, radii, ascent, masters)
+        _refuse_shards(method, self._subject)
         self.count, self.calls, self.passes, self.forwards = 0, 0, 0.0, 0.0
         self.telemetry: dict[str, float | Tensor] = {}
         self._memory = Memory()
-        self._afterwards = Afterwards(self._subject.parameters)
+        self._afterwards = Afterwards(self._subject.leaves, self._subject.processes)
         self._optimizer = optimizer
+        if masters is not None and optimizer is None:
+            raise ValueError(
+                "masters must come with the optimizer that trains them: bind(..., optimizer=optimizer)."
+            )
+        if method.COPIES:
+            warn_of_rounding([leaf for name, leaf in self._subject.leaves.items() if name in self._subject.moved])
         if optimizer is not None:
-            _refuse_strangers(optimizer, self._subject.parameters)
+            _refuse_strangers(optimizer, self._subject.leaves)
             self._follow(optimizer)
 
     def backward(self, closure: Closure, *, scaler: torch.amp.GradScaler | None = None) -> Tensor:
@@ -122,7 +141,7 @@ class Engine:
             with Answers(self._subject, self.policy, closures, scaler, shield) as answers:
                 direction = _run(self.method.direction(step), answers)
                 telemetry = answers.telemetry(direction)
-                answers.add(direction, self._memory)
+                answers.add(direction, step.kept)
             self._afterwards.add(step.afterwards)
             self._memory = self._memory.updated(step.written)
             self.telemetry = telemetry
@@ -132,18 +151,41 @@ class Engine:
             self.count += self._optimizer is None
         return answers.loss
 
-    def state_dict(self) -> State:
-        """What the method remembers, by parameter name, and the counters; loads with ``weights_only=True``."""
-        counters = {name: getattr(self, name) for name in COUNTERS}
-        return {"method": type(self.method).__name__, **counters, **self._memory.state_dict()}
+    @property
+    def reduced_bytes(self) -> int:
+        """Bytes of gradients that this process has given into reductions over processes so far."""
+        return self._subject.processes.reduced_bytes
+
+    def state_dict(self, *, gathered: bool = False) -> State:
+        """What the method remembers, by parameter name, and the counters; loads with ``weights_only=True``.
+
+        Args:
+            gathered: Whether the state is to hold what every process remembers: with local ascent each has memory
+                of its own. All processes must ask at once, all get it, and each finds its own on loading. Of no
+                account elsewhere: processes that ascend together remember the same, or parts of the same, which
+                :mod:`torch.distributed.checkpoint` saves and shards anew.
+        """
+        others = self._subject.processes
+        state = {
+            "method": type(self.method).__name__,
+            **{name: getattr(self, name) for name in COUNTERS},
+            **self._memory.state_dict(self._subject.parameters, others),
+            "rank": others.rank,
+            "ranks": others.ranks,
+        }
+        return {"processes": others.gathered(state)} if gathered and others.ranks > 1 else state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken.
 
         Raises:
-            ValueError: If the state is another method's, or names parameters that the model lacks.
+            ValueError: If the state is another method's, names parameters that the model lacks, or is of another
+                process that remembers for itself.
         """
-        lacking = {"method", *COUNTERS, "memory", "degrees"} - set(state)
+        others = self._subject.processes
+        if "processes" in state:
+            state = state["processes"].get(str(others.rank), state["processes"]["0"])
+        lacking = {"method", *COUNTERS, "memory", "degrees", "remembers", "rank", "ranks"} - set(state)
         if lacking:
             raise ValueError(
                 f"The state must be one that state_dict made, got one without {', '.join(sorted(lacking))}."
@@ -152,17 +194,29 @@ class Engine:
             raise ValueError(
                 f"The state must be this method's, {type(self.method).__name__}, got one of {state['method']}."
             )
-        self._memory = Memory.of(state, self._subject.parameters)
+        if state["remembers"] and (state["rank"], state["ranks"]) != (others.rank, others.ranks):
+            raise ValueError(
+                f"The state must be of process {others.rank} of {others.ranks} that remember for themselves, got "
+                f"one of process {state['rank']} of {state['ranks']}: save engine.state_dict(gathered=True), and "
+                "load it in as many processes with the same ascent."
+            )
+        self._memory = Memory.of(state, self._subject.parameters, others)
         for name in COUNTERS:
             setattr(self, name, state[name])
 
     def _step(self, closures: Sequence[Closure], scaler: torch.amp.GradScaler | None) -> Step:
         subject = self._subject
-        moved = {n: p for n, p in subject.parameters.items() if n in subject.moved and p.requires_grad}
+        moved = {n: leaf for n, leaf in subject.leaves.items() if n in subject.moved and leaf.requires_grad}
         scale = None
         if scaler is not None and scaler.is_enabled():
             scale = scaler.scale(torch.ones((), device=next(iter(moved.values())).device))
-        return Step(self.count, tuple(closures), Around(moved, self._optimizer, self.calls), self._memory, scale)
+        return Step(
+            self.count,
+            tuple(closures),
+            Around(moved, self._optimizer, self.calls, self._subject.processes),
+            self._memory,
+            scale,
+        )
 
     def _follow(self, optimizer: torch.optim.Optimizer) -> None:
         """Count the optimiser's steps, without keeping this engine alive for it."""
@@ -172,6 +226,7 @@ class Engine:
             if (found := engine()) is not None:
                 found.count += 1
                 found._afterwards.apply(optimizer)
+                found._subject.push()
 
         optimizer.register_step_post_hook(count)
 
@@ -213,6 +268,14 @@ def _check_closures(closures: Sequence[Closure]) -> None:
                 f"The closure must compute the loss when called, got {type(closure).__name__}: "
                 "write backward(lambda: criterion(model(x), y))."
             )
+
+
+def _refuse_shards(method: Algorithm, found: Subject) -> None:
+    if found.processes.total is not None and not method.sharded:
+        raise NotImplementedError(
+            f"{type(method).__name__} must see all weights at once, got a model that fully_shard was applied to: "
+            "use DistributedDataParallel."
+        )
 
 
 def _refuse_strangers(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:

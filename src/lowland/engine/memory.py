@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lowland.engine.alone import Alone
 from lowland.types import State
 from lowland.vector import Vector
 
@@ -50,21 +51,30 @@ class Memory:
             notes[key] = Note(_sound(note.value, before), note.degree)
         return Memory(notes)
 
-    def state_dict(self) -> State:
-        """The notes, by parameter name."""
+    def state_dict(self, parameters: Mapping[str, nn.Parameter], processes: Alone) -> State:
+        """The notes, by parameter name, sharded where the parameters are."""
         values = {key: note.value for key, note in self.notes.items()}
         return {
-            "memory": {key: dict(v.parts) if isinstance(v, Vector) else v for key, v in values.items()},
+            "memory": {
+                key: dict(processes.spread(v.parts, parameters)) if isinstance(v, Vector) else v
+                for key, v in values.items()
+            },
             "degrees": {key: note.degree for key, note in self.notes.items()},
+            "remembers": len(self.notes),
         }
 
     @classmethod
-    def of(cls, state: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> "Memory":
-        """The memory that ``state_dict`` described.
+    def of(cls, state: Mapping[str, Any], parameters: Mapping[str, nn.Parameter], processes: Alone) -> "Memory":
+        """The memory that ``state_dict`` described, whether whole or sharded in whatever way.
 
         Raises:
-            ValueError: If it names parameters that there are not, or of another shape.
+            ValueError: If it names parameters that there are not, or of another shape, or is not complete.
         """
+        if len(state["memory"]) < state["remembers"]:
+            raise ValueError(
+                f"The state must hold all {state['remembers']} things that the method remembers, got "
+                f"{len(state['memory'])}: load a distributed checkpoint by lowland.engine.resume.resume."
+            )
         strangers = {
             name
             for parts in state["memory"].values()
@@ -78,7 +88,9 @@ class Memory:
         notes = {}
         for key, value in state["memory"].items():
             if isinstance(value, Mapping):
-                value = Vector({n: part.to(parameters[n].device, copy=True) for n, part in value.items()})
+                own = {n: processes.cut(part, parameters[n]) for n, part in value.items()}
+                own = {n: part.to(parameters[n].device, copy=True) for n, part in own.items()}
+                value = Vector(own, processes.total)
             else:
                 value = value.to(first.device, copy=True)
             notes[key] = Note(value, int(state["degrees"][key]))
@@ -94,4 +106,4 @@ def _sound(new: Vector | Tensor, before: Vector | Tensor | None) -> Vector | Ten
         return torch.where(finite, new, before if isinstance(before, Tensor) else torch.zeros_like(new))
     old = before.parts if isinstance(before, Vector) else {}
     pairs = {name: (part, old.get(name, torch.zeros_like(part))) for name, part in new.parts.items()}
-    return Vector({name: torch.where(finite, part, was) for name, (part, was) in pairs.items()})
+    return Vector({name: torch.where(finite, part, was) for name, (part, was) in pairs.items()}, new.total)

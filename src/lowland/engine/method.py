@@ -9,6 +9,7 @@ from torch import nn
 
 from lowland.engine.answer import Policy
 from lowland.engine.bind import Engine
+from lowland.engine.masters import Masters
 from lowland.engine.request import Direction
 from lowland.engine.sites import Where
 from lowland.engine.step import Step
@@ -31,6 +32,8 @@ class Method:
         VARIES: Whether chance or the gradients decide how many passes a step takes.
         WAITS: Whether a step reads a value from the device, to decide on the host.
         CLEAN: Whether a step takes a pass at the weights themselves, and so knows the loss there.
+        SHARDED: Whether it works where every process has but a part of the weights: if it takes only norms, inner
+            products and entry-by-entry functions of vectors.
         REDUCES_TO: Methods that this one becomes, with the settings at which it does.
     """
 
@@ -41,6 +44,7 @@ class Method:
     VARIES: ClassVar[bool] = False
     WAITS: ClassVar[bool] = False
     CLEAN: ClassVar[bool] = True
+    SHARDED: ClassVar[bool] = True
     REDUCES_TO: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def direction(self, step: Step) -> Direction:
@@ -58,6 +62,11 @@ class Method:
         return self.FORWARDS
 
     @property
+    def sharded(self) -> bool:
+        """Whether it works where every process has but a part of the weights."""
+        return self.SHARDED
+
+    @property
     def where(self) -> Where | None:
         """Which parameters the method perturbs; None is all."""
         return None
@@ -73,6 +82,7 @@ class Method:
         rng: Literal["same", "fresh"] = "same",
         watch: bool = False,
         ascent: Literal["local", "global"] | None = None,
+        masters: Masters | None = None,
     ) -> Engine:
         """Make the object that trains ``model`` with this method.
 
@@ -95,6 +105,7 @@ class Method:
                 whole batch would, and reduces the gradient of every pass. None is local under
                 ``DistributedDataParallel``; under ``fully_shard`` there is but global. A single process has no
                 choice.
+            masters: The float32 weights behind a model in bfloat16 or float16: :class:`lowland.Masters`.
 
         Returns:
             The engine, whose ``backward(closure)`` stands in for ``loss.backward()``.
@@ -105,4 +116,13 @@ class Method:
             NotImplementedError: If the model is wrapped for several processes in a way that is not known.
         """
         policy = Policy(buffers, rng, watch)
-        return Engine(self, model, optimizer=optimizer, where=where, radii=radii, policy=policy, ascent=ascent)
+        return Engine(
+            self,
+            model,
+            optimizer=optimizer,
+            where=where,
+            radii=radii,
+            policy=policy,
+            ascent=ascent,
+            masters=masters,
+        )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lowland.engine.radius import Piece, factors_of_ball, factors_of_offset, shape
 from lowland.engine.request import Ball
-from lowland.vector import Vector, norm
+from lowland.vector import Total, Vector, norm
 
 __all__ = ["Perturbation"]
 
@@ -33,6 +33,7 @@ class Perturbation:
     factors: Mapping[str, float]
     _moved: list[Tensor] = field(default_factory=list)
     _backup: list[Tensor] = field(default_factory=list)
+    _total: Total | None = None
 
     def apply(self, at: Ball | Vector, spend: Vector | None) -> tuple[Tensor, Tensor]:
         """Move the weights by ``at``.
@@ -48,20 +49,21 @@ class Perturbation:
         if spend is not None and not spent:
             spend.give_away()  # its storage is free before the backup needs its own
         pieces = list(_pieces(names, self.weights, parts))
-        total = target.total
+        self._total = total = target.total
         if isinstance(at, Ball):
             factors, length = factors_of_ball(at, pieces, total)
         else:
             factors, length = factors_of_offset(pieces, total)
         different = list(set(factors.values())) or [torch.zeros_like(length)]
         finite = length.is_cpu and all(factor > 0 for factor in different)  # on the CPU a look is free
+        sign = -1 if isinstance(at, Ball) and at.away else 1
         for names, weights, direction in pieces:
             e = direction if spent else [d.to(w.dtype, copy=True) for w, d in zip(weights, direction, strict=True)]
             if not finite:
                 _make_finite(e)
             if isinstance(at, Ball):
                 shape(e, names, weights, at)
-            self._move(weights, e, [self._step(factors[name], name) for name in names])
+            self._move(weights, e, [self._step(sign * factors[name], name) for name in names])
         return torch.stack(different).amax(), length
 
     def restore(self) -> None:
@@ -72,7 +74,7 @@ class Perturbation:
 
     def distance(self) -> Tensor:
         """How far the weights really are from where they were, after rounding, a scalar on the device."""
-        return norm([w - backup for w, backup in zip(self._moved, self._backup, strict=True)])
+        return norm([w - backup for w, backup in zip(self._moved, self._backup, strict=True)], total=self._total)
 
     def _step(self, scale: Tensor, name: str) -> Tensor:
         return scale * self.factors[name] if name in self.factors else scale
@@ -80,11 +82,11 @@ class Perturbation:
     def _move(self, weights: list[Tensor], e: list[Tensor], steps: list[Tensor]) -> None:
         """Add ``steps * e`` to the weights; ``e`` then holds what they were."""
         steps = [step.to(w) for step, w in zip(steps, weights, strict=True)]
-        moved = torch._foreach_addcmul(weights, e, steps)
-        torch._foreach_copy_(e, weights)
+        before = [w.clone() for w in weights]
+        torch._foreach_addcmul_(weights, e, steps)
+        torch._foreach_copy_(e, before)
         self._backup += e
         self._moved += weights
-        torch._foreach_copy_(weights, list(moved))
 
 
 def _make_finite(e: list[Tensor]) -> None:
@@ -107,7 +109,7 @@ def _pieces(names: list[str], weights: Mapping[str, Tensor], parts: Mapping[str,
         piece[1].append(w)
         piece[2].append(d)
         filled += w.numel()
-    if filled:
+    if piece[0]:
         yield piece
 
 

@@ -32,10 +32,10 @@ def factors_of_ball(at: Ball, pieces: list[Piece], total: Total | None) -> tuple
     for piece in pieces:
         for name, w, d in zip(*piece, strict=True):
             tensors.setdefault(name, []).append(([name], [w], [d]))
-    lengths = {name: _dual_norm(at, own, total) for name, own in tensors.items()}
-    sizes = {name: norm([w for _, (w,), _ in own], total=total) for name, own in tensors.items()}
-    factors = {name: _factor(at.rho * sizes[name], length, at.dual) for name, length in lengths.items()}
-    return factors, norm(list(lengths.values()), at.dual)
+    lengths = _totals([_dual_norm(at, own, None) for own in tensors.values()], at.dual, total)
+    sizes = _totals([norm([w for _, (w,), _ in own]) for own in tensors.values()], 2, total)
+    factors = [_factor(at.rho * size, length, at.dual) for size, length in zip(sizes, lengths, strict=True)]
+    return dict(zip(tensors, factors, strict=True)), norm(lengths, at.dual)
 
 
 def shape(e: list[Tensor], names: list[str], weights: list[Tensor], at: Ball) -> None:
@@ -58,6 +58,13 @@ def _dual_norm(at: Ball, pieces: list[Piece], total: Total | None) -> Tensor:
         return norm([d for _, _, direction in pieces for d in direction], at.dual, total)
     stretched = [norm([d * metric(name, w)], at.dual) for p in pieces for name, w, d in zip(*p, strict=True)]
     return norm(stretched, at.dual, total)
+
+
+def _totals(norms: list[Tensor], order: float, total: Total | None) -> list[Tensor]:
+    """The norms of whole tensors, of those of the process's parts."""
+    if total is None or not norms:
+        return norms
+    return list(total(torch.stack(norms) ** order) ** (1 / order))
 
 
 def _factor(rho: float | Tensor, length: Tensor, dual: float) -> Tensor:

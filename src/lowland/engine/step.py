@@ -82,10 +82,8 @@ class Step:
         """
         if loss is not None:
             self.objectives()
-        if spend is not None and self.memory.notes:
-            kept = self.memory.tensors
-            if any(id(part) in kept for part in spend.parts.values()):
-                raise ValueError("A remembered vector must not be spent: it is needed again. Spend a clone of it.")
+        if spend is not None and any(id(part) in self.kept for part in spend.parts.values()):
+            raise ValueError("A remembered vector must not be spent: it is needed again. Spend a clone of it.")
         return Request(at, on, spend, loss)
 
     def losses(self, on: Part, at: Ball | Vector | None = None) -> Look:
@@ -162,7 +160,7 @@ class Step:
         return value if isinstance(value, Tensor) else None
 
     def remember(self, key: str, value: Vector | Tensor, degree: int = 1) -> None:
-        """Keep a copy of ``value`` for later steps and checkpoints; forgotten again if this step fails.
+        """Keep ``value`` for later steps and checkpoints; forgotten again if this step fails.
 
         Args:
             key: Any name.
@@ -181,10 +179,14 @@ class Step:
         self.around.learning_rate()
         self.afterwards.append(self._unscaled(value, 1))
 
+    @property
+    def kept(self) -> set[int]:
+        """Identities of the tensors that are or will be remembered: they must not be changed."""
+        return self.memory.tensors | Memory(self.written).tensors
+
     def _recalled(self, key: str) -> Vector | Tensor | None:
         note = self.memory.notes.get(key)
         return None if note is None else note.scaled(self.scale)
 
     def _unscaled(self, value: Vector | Tensor, degree: int) -> Note:
-        unscaled = Note(value, degree).scaled(self.scale, sign=-1)
-        return Note(unscaled.clone() if unscaled is value else unscaled, degree)
+        return Note(Note(value, degree).scaled(self.scale, sign=-1), degree)

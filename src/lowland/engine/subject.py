@@ -1,11 +1,14 @@
 """What is trained: a model's parts, gathered once, and checked at the door."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
 
+from lowland.engine.alone import Alone
 from lowland.engine.buffers import Buffers
+from lowland.engine.masters import Masters
+from lowland.engine.processes import processes
 from lowland.engine.sites import Site, Where, factors, select, sites
 
 __all__ = ["Subject", "subject"]
@@ -13,22 +16,35 @@ __all__ = ["Subject", "subject"]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is trained: a model's parts, gathered once."""
+    """What is trained: a model's parts, gathered once.
+
+    Attributes:
+        parameters: The model's own.
+        leaves: What the optimiser trains and perturbations move: the parameters, or their masters.
+    """
 
     parameters: Mapping[str, nn.Parameter]
+    leaves: Mapping[str, nn.Parameter]
     modules: Sequence[nn.Module]
     buffers: Buffers
     moved: frozenset[str]
     factors: Mapping[str, float]
     homes: Sequence[tuple[Mapping[str, object], str, object]]
+    processes: Alone
+    masters: Masters | None = None
     _looked: list[bool] = field(default_factory=list)
 
-    def unseen(self) -> set[int] | None:
+    def push(self) -> None:
+        """Let the model follow its masters, if it has any."""
+        if self.masters is not None:
+            self.masters.push()
+
+    def unseen(self) -> Collection[int] | None:
         """Addresses of the parameters, the first time, to see if a loss depends on others; None afterwards."""
         if self._looked:
             return None
         self._looked.append(True)
-        return {id(p) for p in self.parameters.values()}
+        return self.processes.known(self.parameters.values())
 
     def refuse_changes(self) -> None:
         """Refuse a model whose modules or parameters are no longer those that were bound.
@@ -36,6 +52,7 @@ class Subject:
         Raises:
             RuntimeError: If one was exchanged.
         """
+        self.processes.ready()
         for home, name, thing in self.homes:
             if home.get(name) is not thing:
                 raise RuntimeError(
@@ -45,7 +62,12 @@ class Subject:
 
 
 def subject(
-    model: nn.Module, ours: Where | None, users: Where | None, radii: Mapping[str, float] | None
+    model: nn.Module,
+    ours: Where | None,
+    users: Where | None,
+    radii: Mapping[str, float] | None,
+    ascent: str | None = None,
+    masters: Masters | None = None,
 ) -> Subject:
     """Gather a model's parts.
 
@@ -54,25 +76,36 @@ def subject(
         ours: Which parameters the method perturbs.
         users: Which of those the user wants perturbed.
         radii: Factors on the radius, by pattern.
+        ascent: Whether several processes ascend by themselves or together; see :func:`processes`.
+        masters: The float32 weights behind the model's, if there are any.
 
     Returns:
         The parts.
 
     Raises:
         ValueError: If the filters leave nothing.
+        NotImplementedError: If a sharded model is to have masters.
     """
-    found = sites(model)
-    _refuse_wrapped(model, found)
+    trained, others = processes(model, ascent)
+    found = sites(trained)
     _refuse_kinds(found)
     _refuse_hooks(found)
     moved = select(found, ours) & select(found, users)
     if not moved:
         raise ValueError("where must leave the method something to perturb, got a filter that leaves nothing.")
     parameters = {name: site.parameter for name, site in found.items()}
+    leaves = parameters if masters is None else {name: masters.of(p) for name, p in parameters.items()}
+    if masters is not None and others.total is not None:
+        raise NotImplementedError(
+            "Masters must be of a model that is not sharded, got one that fully_shard was applied to: shard "
+            "float32 weights, with MixedPrecisionPolicy(param_dtype=torch.bfloat16)."
+        )
     modules = list(model.modules())
     stores = [store for module in modules for store in (module._parameters, module._modules)]
     homes = [(store, name, thing) for store in stores for name, thing in store.items()]
-    return Subject(parameters, modules, Buffers(model), moved, factors(found, radii), homes)
+    return Subject(
+        parameters, leaves, modules, Buffers(model), moved, factors(found, radii), homes, others, masters
+    )
 
 
 def _refuse_hooks(found: Mapping[str, Site]) -> None:
@@ -88,13 +121,3 @@ def _refuse_kinds(found: Mapping[str, Site]) -> None:
     for name, site in found.items():
         if site.parameter.is_complex():
             raise TypeError(f"Parameters must be real, got a complex one, {name!r}.")
-
-
-def _refuse_wrapped(model: nn.Module, found: Mapping[str, Site]) -> None:
-    sharded = any(type(site.parameter.data).__name__ == "DTensor" for site in found.values())
-    wrapped = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel")
-    if sharded or any(type(module).__name__ in wrapped for module in model.modules()):
-        raise NotImplementedError(
-            "Training over several processes is not supported yet, got a distributed model: "
-            "bind the bare module in one process."
-        )

@@ -1,0 +1,185 @@
+"""FSDP2: every process has a part of each parameter, and a share of the batch."""
+
+from collections.abc import Collection, Mapping
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
+from torch.utils.hooks import RemovableHandle
+
+from lowland.engine.alone import Alone
+
+__all__ = ["Sharded"]
+
+
+class Sharded(Alone):
+    """Computes on the process's shards as if they were the parameters; norms and inner products are summed.
+
+    FSDP itself reduces the gradients of every pass, and gathers the perturbed shards for the next one. The ascent
+    is global, as the shards are of one set of weights, which can be in one place only.
+
+    Args:
+        model: The model; ``fully_shard`` was applied to it, or to modules that hold all its trainable parameters.
+
+    Raises:
+        NotImplementedError: If the parameters are laid out in another way than ``fully_shard`` does.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = [module for module in model.modules() if isinstance(module, FSDPModule)]
+        within = {id(below) for module in self._modules for below in module.modules() if below is not module}
+        self._roots = [module for module in self._modules if id(module) not in within]
+        self.settle()
+        stores = [module._parameters for module in model.modules()]
+        self._homes = [(s, name, p) for s in stores for name, p in s.items() if isinstance(p, DTensor)]
+        self._plain = {name: p for name, p in model.named_parameters() if not isinstance(p, DTensor)}
+        self._hooks: list[RemovableHandle] = []
+        self._begun = False
+        self.ready()
+        shards = {name: p for name, p in model.named_parameters() if isinstance(p, DTensor)}
+        self.total = _Total(shards)
+        self.devices = (self.total.device,)
+
+    def ready(self) -> None:
+        """Shard what a forward pass without a backward has left whole.
+
+        Raises:
+            NotImplementedError: If a trainable parameter is not sharded.
+        """
+        self.settle()
+        trained = [name for name, p in self._plain.items() if p.requires_grad]
+        if trained:
+            raise NotImplementedError(
+                f"Every trainable parameter must be sharded, got plain ones such as {trained[0]!r}: apply "
+                "fully_shard to the whole model as well, or freeze them."
+            )
+
+    def leave(self, failed: bool) -> None:
+        """Bring FSDP back to where a step begins, if a pass was cut short."""
+        self._unhook()
+        if failed and self._begun:
+            for root in self._roots:
+                getattr(root, "reset_iter_state", root.reshard)()
+        if failed:
+            self.settle()
+
+    def known(self, parameters: Collection[nn.Parameter]) -> Collection[int]:
+        """The shards, and the whole parameters that take their place while a module of FSDP runs."""
+        found = {id(p) for p in parameters}
+
+        def see(module: nn.Module, _: object) -> None:
+            self._begun = True
+            found.update(id(p) for p in module.parameters())
+
+        self._hooks = [module.register_forward_pre_hook(see) for module in self._modules]
+        return found
+
+    def settle(self) -> None:
+        """Shard all parameters, which a forward pass without a backward leaves whole in part."""
+        for module in self._modules:
+            module.reshard()
+
+    def gradients(self, trained: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+        """The shards of the gradients, which FSDP has reduced.
+
+        Raises:
+            RuntimeError: If FSDP was told not to reduce, or not to shard again.
+        """
+        self._unhook()
+        if any(home[name] is not p for home, name, p in self._homes):
+            raise RuntimeError(
+                "FSDP must gather the weights anew for every pass, got set_reshard_after_backward(False): leave "
+                "it True, or FSDP does not see that they moved."
+            )
+        found = {name: p.grad.to_local() for name, p in trained.items() if isinstance(p.grad, DTensor)}
+        if not found:
+            raise RuntimeError(
+                "FSDP must reduce the gradients of every pass, got none, as set_requires_gradient_sync(False) or "
+                "set_requires_all_reduce(False) leave them: leave both True; micro-batches add up all the same."
+            )
+        return found
+
+    def weights(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+        """The process's shards."""
+        return {name: self.local(p) for name, p in parameters.items()}
+
+    def local(self, tensor: Tensor) -> Tensor:
+        """The process's shard."""
+        data = tensor.data
+        return data.to_local() if isinstance(data, DTensor) else data
+
+    def spread(self, parts: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> Mapping[str, Tensor]:
+        """Shards as tensors that are sharded like the parameters."""
+        return {name: _spread(part, parameters[name]) for name, part in parts.items()}
+
+    def cut(self, tensor: Tensor, parameter: Tensor) -> Tensor:
+        """The process's shard of a tensor that is whole, or sharded in whatever way."""
+        assert isinstance(parameter, DTensor)
+        mesh, placements = parameter.device_mesh, parameter.placements
+        if isinstance(tensor, DTensor):
+            return tensor.redistribute(mesh, placements).to_local()
+        return distribute_tensor(tensor, mesh, placements, src_data_rank=None).to_local().clone()
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """What was computed from a sharded parameter, in every process."""
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+    def _unhook(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+
+def _spread(part: Tensor, parameter: Tensor) -> Tensor:
+    assert isinstance(parameter, DTensor)
+    return DTensor.from_local(
+        part,
+        parameter.device_mesh,
+        parameter.placements,
+        run_check=False,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+    )
+
+
+class _Total:
+    """Sums over the shards, in one precision for all: a process that holds nothing could not tell which."""
+
+    def __init__(self, shards: Mapping[str, DTensor]) -> None:
+        mesh, dim = _layout(shards)
+        kind = mesh.device_type
+        self._group = mesh.get_group(dim)
+        self._dtype = torch.float64 if any(p.dtype == torch.float64 for p in shards.values()) else torch.float32
+        self.device = torch.device(
+            "cpu" if kind == "cpu" else f"{kind}:{torch.accelerator.current_device_index()}"
+        )
+
+    def __call__(self, own: Tensor) -> Tensor:
+        """The sum of what the processes hold, entry by entry."""
+        summed = own.to(self.device, self._dtype, copy=True)
+        dist.all_reduce(summed, group=self._group)
+        return summed
+
+
+def _layout(shards: Mapping[str, DTensor]) -> tuple[DeviceMesh, int]:
+    """The mesh, and its dimension along which the shards lie.
+
+    Raises:
+        NotImplementedError: If there are several, or parameters are not sharded along just one.
+    """
+    found = {(p.device_mesh, _dimensions(p)) for p in shards.values()}
+    (mesh, dimensions), *others = found
+    if others or len(dimensions) != 1:
+        shown = ", ".join(sorted({f"{p.placements} on a mesh of {p.device_mesh.shape}" for p in shards.values()}))
+        raise NotImplementedError(
+            f"Parameters must be sharded by fully_shard alone, all on one mesh, got {shown}: leave out tensor "
+            "parallelism and meshes of single modules."
+        )
+    return mesh, dimensions[0]
+
+
+def _dimensions(parameter: DTensor) -> tuple[int, ...]:
+    return tuple(at for at, place in enumerate(parameter.placements) if not isinstance(place, Replicate))
