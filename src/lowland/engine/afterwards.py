@@ -38,10 +38,8 @@ class Afterwards:
         for note in notes:
             assert isinstance(note.value, Vector)
             self._pending = note.value if self._pending is None else self._pending + note.value
-        if notes and self._pending is not None:
-            trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
-            mean = self._processes.combined(self._pending.parts, trained)
-            self._pending = Vector({n: part for n, part in mean.items() if part is not None}, self._pending.total)
+        if notes and self._pending is not None and self._processes.ranks > 1:
+            self._pending = self._combined(self._pending)
         if notes and self._pending is not None and self._pending.parts:
             name = min(self._pending.parts, key=lambda name: self._parameters[name].numel())
             grad = self._parameters[name].grad
@@ -59,3 +57,9 @@ class Afterwards:
                 p = self._parameters[name]
                 if id(p) in rates:
                     self._processes.local(p).sub_(torch.where(sound, rates[id(p)] * part, torch.zeros_like(part)))
+
+    def _combined(self, pending: Vector) -> Vector:
+        """The mean over processes that ascend by themselves; of a copy, as the original may be remembered."""
+        trained = {name: p for name, p in self._parameters.items() if p.requires_grad}
+        means = self._processes.combined(pending.clone().parts, trained)
+        return Vector({name: mean for name, mean in means.items() if mean is not None})

@@ -27,7 +27,7 @@ class Method:
     Attributes:
         PASSES: Forward-backward passes over the batch in one step.
         FORWARDS: Forward passes over the batch without a backward in one step.
-        COPIES: Most extra copies of the weights that are held at once within a step, beside what a plain step holds.
+        COPIES: Extra copies of the weights that are held at once within a step, beside what a plain one holds.
         KEEPS: Copies of the weights that are remembered between steps, within those.
         VARIES: Whether chance or the gradients decide how many passes a step takes.
         WAITS: Whether a step reads a value from the device, to decide on the host.

@@ -56,14 +56,15 @@ class Perturbation:
             factors, length = factors_of_offset(pieces, total)
         different = list(set(factors.values())) or [torch.zeros_like(length)]
         finite = length.is_cpu and all(factor > 0 for factor in different)  # on the CPU a look is free
-        sign = -1 if isinstance(at, Ball) and at.away else 1
+        if isinstance(at, Ball) and at.away:
+            factors = {name: -factor for name, factor in factors.items()}
         for names, weights, direction in pieces:
             e = direction if spent else [d.to(w.dtype, copy=True) for w, d in zip(weights, direction, strict=True)]
             if not finite:
                 _make_finite(e)
             if isinstance(at, Ball):
                 shape(e, names, weights, at)
-            self._move(weights, e, [self._step(sign * factors[name], name) for name in names])
+            self._move(weights, e, [self._step(factors[name], name) for name in names])
         return torch.stack(different).amax(), length
 
     def restore(self) -> None:

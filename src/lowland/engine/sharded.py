@@ -37,7 +37,7 @@ class Sharded(Alone):
         self._homes = [(s, name, p) for s in stores for name, p in s.items() if isinstance(p, DTensor)]
         self._plain = {name: p for name, p in model.named_parameters() if not isinstance(p, DTensor)}
         self._hooks: list[RemovableHandle] = []
-        self._begun = False
+        self._ran = False
         self.ready()
         shards = {name: p for name, p in model.named_parameters() if isinstance(p, DTensor)}
         self.total = _Total(shards)
@@ -60,7 +60,7 @@ class Sharded(Alone):
     def leave(self, failed: bool) -> None:
         """Bring FSDP back to where a step begins, if a pass was cut short."""
         self._unhook()
-        if failed and self._begun:
+        if failed and self._ran:  # before its first pass FSDP has no state to reset
             for root in self._roots:
                 getattr(root, "reset_iter_state", root.reshard)()
         if failed:
@@ -71,7 +71,6 @@ class Sharded(Alone):
         found = {id(p) for p in parameters}
 
         def see(module: nn.Module, _: object) -> None:
-            self._begun = True
             found.update(id(p) for p in module.parameters())
 
         self._hooks = [module.register_forward_pre_hook(see) for module in self._modules]
@@ -89,6 +88,7 @@ class Sharded(Alone):
             RuntimeError: If FSDP was told not to reduce, or not to shard again.
         """
         self._unhook()
+        self._ran = True
         if any(home[name] is not p for home, name, p in self._homes):
             raise RuntimeError(
                 "FSDP must gather the weights anew for every pass, got set_reshard_after_backward(False): leave "

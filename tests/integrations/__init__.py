@@ -1,0 +1,1 @@
+"""Laws of training under hosts; a package, so that several processes can import its tests."""
