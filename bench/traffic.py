@@ -3,7 +3,7 @@
     make traffic          # or: python bench/traffic.py --processes 4
 
 Counts the bytes of gradients that each process gives into reductions, in units of one set of gradients. The
-two-step loop lets DDP's hooks reduce in both passes, as loops around an optimiser with first_step and second_step do.
+two-step loop lets the hooks of DDP reduce in both passes, as loops around first_step and second_step do.
 """
 
 import argparse
