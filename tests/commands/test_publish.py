@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import pytest
 
 from lowland.commands.publish import publish
+from lowland.report.figure import Curve, Figure, Panel
 from lowland.runs.environment import environment
 from lowland.runs.grid import Failure, Outcome
 from lowland.runs.opening import open_folder
@@ -82,6 +83,7 @@ def record(study, config, cell):
     return {"cell": cell, "timings": {"seconds": 1.0}, "rows": study.module.run(config, cell, None)}
 
 
+PANEL = Panel(x_label="x", y_label="y", curves=(Curve(label="a", x=(0.0,), values=((1.0, 2.0),)),))
 DONE = Outcome(cells=3, reused=0, failures=())
 FAILED = Outcome(cells=3, reused=0, failures=(Failure(cell={}, reason="no", file=""),))
 
@@ -100,6 +102,14 @@ def test_figures_and_tables_come_in_every_form(counted):
     assert {path.name for path in counted.path("tables").glob("last*")} == {
         f"last_counts.{e}" for e in ("csv", "md", "tex")
     }
+
+
+def test_figures_of_seconds_come_first_where_a_study_has_them(counted):
+    counted.study.module.timed_figures = lambda config, rows, timings: [
+        Figure(title=f"{len(rows)} rows in {sum(line['seconds'] for line in timings):g} s", panels=(PANEL,))
+    ]
+    page = counted.publish(DONE)
+    assert [figure.title for figure in page.figures] == ["9 rows in 3 s", "Counting"]
 
 
 def test_the_page_has_question_verdict_cost_settings_and_command(counted):

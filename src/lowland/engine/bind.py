@@ -86,6 +86,7 @@ class Engine:
         self.telemetry: dict[str, float | Tensor] = {}
         self._memory = Memory()
         self._afterwards = Afterwards(self._subject.leaves, self._subject.processes)
+        optimizer = _bare(optimizer)
         self._optimizer = optimizer
         if masters is not None and optimizer is None:
             raise ValueError(
@@ -234,6 +235,13 @@ class Engine:
         self.__dict__.update(state)
         if self._optimizer is not None:
             self._follow(self._optimizer)  # a copied optimiser has lost its hooks
+
+
+def _bare(optimizer: torch.optim.Optimizer | None) -> torch.optim.Optimizer | None:
+    """The optimiser inside a host's wrapper, such as Accelerate's, which has no hooks."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+        optimizer = inner
+    return optimizer
 
 
 def _run(algorithm: Direction, answers: Answers) -> Vector:
