@@ -258,6 +258,17 @@ def test_look_sam_does_not_double_the_gradient():
     assert_same(reused[1:], expected[1:])
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_what_is_renewed_every_k_steps_is_so_inside_another_method_too(start):
+    model = linear()
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    engine = lowland.Every(method=lowland.LookSAM(k=2), k=2, start=start).bind(model, optimizer=opt)
+    for _ in range(40):
+        engine.backward(goal_of(model, *rows(model)))
+        opt.step(), opt.zero_grad()
+    assert engine.passes == 40 * engine.method.passes
+
+
 @pytest.mark.parametrize("gamma", [0.25, 0.5, 0.9])
 def test_esam_differentiates_only_what_it_selects(gamma):
     model = linear()

@@ -41,9 +41,9 @@ class Afterwards:
         if notes and self._pending is not None and self._processes.ranks > 1:
             self._pending = self._combined(self._pending)
         if notes and self._pending is not None and self._pending.parts:
-            name = min(self._pending.parts, key=lambda name: self._parameters[name].numel())
-            grad = self._parameters[name].grad
-            self._belongs = (name, grad, 0 if grad is None else grad._version)
+            marks = [(p.numel(), name, p.grad) for name, p in self._parameters.items() if p.grad is not None]
+            _, name, grad = min(marks, key=lambda mark: mark[:2])
+            self._belongs = (name, grad, grad._version)
 
     def apply(self, optimizer: Optimizer) -> None:
         """Descend, at the learning rate of each parameter's group."""

@@ -124,6 +124,13 @@ class Answers:
         self._grads |= self._processes.spread(new, self._leaves)
         self._grads |= self._processes.combined(self._grads, self._leaves)
 
+    def fits(self, name: str, part: Tensor) -> bool:
+        """Whether a tensor can be added to a parameter's gradient; one that is not trained takes any."""
+        if name not in self._leaves:
+            return True
+        leaf = self._processes.local(self._leaves[name])
+        return part.shape == leaf.shape and part.dtype == leaf.dtype
+
     @property
     def loss(self) -> Tensor:
         """The loss at the weights, or at the only point where it was asked for."""
@@ -226,7 +233,9 @@ class Answers:
             self._losses[request.on] = loss
 
     def _loss_of(self, closure: Closure, request: Request, first: bool) -> Tensor:
-        loss = self._backward(closure, request.on, request.loss, self._subject.unseen())
+        own = request.loss is None
+        loss = self._backward(closure, request.on, request.loss, self._subject.unseen(own))
+        self._subject.saw(own)
         if isinstance(closure, Objective) and first:
             closure.keep()
         return loss

@@ -67,6 +67,8 @@ class Around:
         """Names of parameters, each drawn with chance ``share``; at least one."""
         draw = random.Random(derive(self.call, "some", self.processes.rank, next(self._draws)))
         names = sorted(self.parameters)
+        if not names:
+            return frozenset()
         return frozenset(name for name in names if draw.random() < share) or frozenset([draw.choice(names)])
 
     def chance(self, share: float) -> bool:

@@ -47,6 +47,8 @@ class Backward:
         """
         loss = self._watched(closure, on, other)
         _check(loss)
+        if other is not None and isinstance(closure, Objective):
+            _check_scalar(closure.value)
         if any(loss is earlier for earlier in self._earlier):
             raise RuntimeError("The closure must compute the loss anew in every pass, got the same tensor again.")
         self._earlier.append(loss)
@@ -113,11 +115,16 @@ def refuse_strangers(loss: Tensor, known: Collection[int]) -> None:
 
 
 def _check(loss: object) -> None:
+    found = _check_scalar(loss)
+    if not found.requires_grad:
+        raise ValueError("The closure's loss must depend on a trainable parameter, got one without a graph.")
+
+
+def _check_scalar(loss: object) -> Tensor:
     if not isinstance(loss, Tensor):
         raise TypeError(f"The closure must return the loss, a tensor, got {type(loss).__name__}.")
     if loss.numel() != 1:
         raise ValueError(
             f"The closure must return a scalar loss, got shape {tuple(loss.shape)}: reduce it, as by .mean()."
         )
-    if not loss.requires_grad:
-        raise ValueError("The closure's loss must depend on a trainable parameter, got one without a graph.")
+    return loss

@@ -210,14 +210,10 @@ class Engine:
         moved = {n: leaf for n, leaf in subject.leaves.items() if n in subject.moved and leaf.requires_grad}
         scale = None
         if scaler is not None and scaler.is_enabled():
-            scale = scaler.scale(torch.ones((), device=next(iter(moved.values())).device))
-        return Step(
-            self.count,
-            tuple(closures),
-            Around(moved, self._optimizer, self.calls, self._subject.processes),
-            self._memory,
-            scale,
-        )
+            scale = scaler.scale(torch.ones((), device=next(iter(subject.leaves.values())).device))
+        around = Around(moved, self._optimizer, self.calls, subject.processes)
+        memory = self._memory.like(subject.leaves)
+        return Step(self.count, tuple(closures), around, memory, scale)
 
     def _follow(self, optimizer: torch.optim.Optimizer) -> None:
         """Count the optimiser's steps, without keeping this engine alive for it."""
@@ -264,6 +260,12 @@ def _checked(direction: object, answers: Answers) -> Vector:
         raise TypeError(f"direction must return a Vector, got {type(direction).__name__}.")
     if not answers.passes:
         raise TypeError("direction must ask for at least one gradient, got none.")
+    for name, part in direction.parts.items():
+        if not answers.fits(name, part):
+            raise ValueError(
+                f"direction must return tensors that match the gradients, got {part.dtype} of shape "
+                f"{tuple(part.shape)} for {name!r}."
+            )
     return direction
 
 

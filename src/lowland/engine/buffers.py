@@ -6,6 +6,10 @@ from torch import Tensor, nn
 __all__ = ["Buffers"]
 
 
+Snapshot = list[tuple[dict[str, Tensor | None], str, Tensor | None, Tensor | None]]
+"""Where each buffer belongs, its name, the tensor, and a copy of what it held."""
+
+
 class Buffers:
     """All buffers of a model; no class is looked at, so any layer's statistics are covered.
 
@@ -13,18 +17,19 @@ class Buffers:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._slots = [(module._buffers, name) for module in model.modules() for name in module._buffers]
+        self._stores = [module._buffers for module in model.modules()]
 
-    def snapshot(self) -> list[tuple[Tensor | None, Tensor | None]]:
+    def snapshot(self) -> Snapshot:
         """Each buffer with a copy of what it holds."""
-        held = [slots[name] for slots, name in self._slots]
-        return [(tensor, None if tensor is None else tensor.clone()) for tensor in held]
+        slots = [(store, name, tensor) for store in self._stores for name, tensor in store.items()]
+        return [(store, name, tensor, None if tensor is None else tensor.clone()) for store, name, tensor in slots]
 
-    def restore(self, snapshot: list[tuple[Tensor | None, Tensor | None]]) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Put a snapshot back, into the same tensors."""
-        for (slots, name), (tensor, _) in zip(self._slots, snapshot, strict=True):
-            slots[name] = tensor
-        kept = [(t, copy) for t, copy in snapshot if t is not None and copy is not None and _can_change(t)]
+        for store, name, tensor, _ in snapshot:
+            store[name] = tensor
+        held = [(tensor, copy) for _, _, tensor, copy in snapshot]
+        kept = [(t, copy) for t, copy in held if t is not None and copy is not None and _can_change(t)]
         if kept:
             tensors, copies = zip(*kept, strict=True)
             torch._foreach_copy_(list(tensors), list(copies))

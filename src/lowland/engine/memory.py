@@ -43,6 +43,11 @@ class Memory:
         vectors = [note.value for note in self.notes.values() if isinstance(note.value, Vector)]
         return {id(part) for vector in vectors for part in vector.parts.values()}
 
+    def like(self, leaves: Mapping[str, Tensor]) -> "Memory":
+        """The same vectors in the precision and on the device that the weights now have."""
+        notes = {key: Note(_cast(note.value, leaves), note.degree) for key, note in self.notes.items()}
+        return Memory(notes) if notes else self
+
     def updated(self, written: Mapping[str, Note]) -> "Memory":
         """With a step's notes; what is not finite leaves what was there before, without waiting for the device."""
         notes = dict(self.notes)
@@ -95,6 +100,12 @@ class Memory:
                 value = value.to(first.device, copy=True)
             notes[key] = Note(value, int(state["degrees"][key]))
         return cls(notes)
+
+
+def _cast(value: Vector | Tensor, leaves: Mapping[str, Tensor]) -> Vector | Tensor:
+    if isinstance(value, Tensor):
+        return value
+    return Vector({name: part.to(leaves[name]) for name, part in value.parts.items()}, value.total)
 
 
 def _sound(new: Vector | Tensor, before: Vector | Tensor | None) -> Vector | Tensor:

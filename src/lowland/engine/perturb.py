@@ -51,19 +51,19 @@ class Perturbation:
         pieces = list(_pieces(names, self.weights, parts))
         self._total = total = target.total
         if isinstance(at, Ball):
-            factors, length = factors_of_ball(at, pieces, total)
+            factors, lengths, length = factors_of_ball(at, pieces, total)
         else:
-            factors, length = factors_of_offset(pieces, total)
+            (factors, length), lengths = factors_of_offset(pieces, total), {}
         different = list(set(factors.values())) or [torch.zeros_like(length)]
         finite = length.is_cpu and all(factor > 0 for factor in different)  # on the CPU a look is free
         if isinstance(at, Ball) and at.away:
             factors = {name: -factor for name, factor in factors.items()}
         for names, weights, direction in pieces:
-            e = direction if spent else [d.to(w.dtype, copy=True) for w, d in zip(weights, direction, strict=True)]
+            e = [d.to(w.dtype, copy=not spent) for w, d in zip(weights, direction, strict=True)]
             if not finite:
                 _make_finite(e)
             if isinstance(at, Ball):
-                shape(e, names, weights, at)
+                shape(e, names, weights, at, lengths)
             self._move(weights, e, [self._step(factors[name], name) for name in names])
         return torch.stack(different).amax(), length
 

@@ -8,9 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lowland.checks import one_of
 from lowland.engine.alone import Alone
 
-__all__ = ["ASCENTS", "processes"]
-
-ASCENTS = ("local", "global")
+__all__ = ["processes"]
 
 
 def processes(model: nn.Module, ascent: str | None) -> tuple[nn.Module, Alone]:
@@ -29,7 +27,7 @@ def processes(model: nn.Module, ascent: str | None) -> tuple[nn.Module, Alone]:
         NotImplementedError: If the model is wrapped in another way, or sharded and the ascent local.
     """
     if ascent is not None:
-        one_of("ascent", ascent, ASCENTS)
+        one_of("ascent", ascent, ["local", "global"])
     bare = getattr(model, "_orig_mod", model)  # as torch.compile wraps it
     if isinstance(bare, DistributedDataParallel):
         from lowland.engine.replicated import Replicated

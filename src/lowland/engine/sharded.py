@@ -32,15 +32,14 @@ class Sharded(Alone):
         self._modules = [module for module in model.modules() if isinstance(module, FSDPModule)]
         within = {id(below) for module in self._modules for below in module.modules() if below is not module}
         self._roots = [module for module in self._modules if id(module) not in within]
-        self.settle()
-        stores = [module._parameters for module in model.modules()]
-        self._homes = [(s, name, p) for s in stores for name, p in s.items() if isinstance(p, DTensor)]
-        self._plain = {name: p for name, p in model.named_parameters() if not isinstance(p, DTensor)}
         self._hooks: list[RemovableHandle] = []
         self._ran = False
+        self.settle()
+        stores = [module._parameters for module in model.modules()]
+        self._homes = [(store, name, p) for store in stores for name, p in store.items() if isinstance(p, DTensor)]
+        self._plain = {name: p for name, p in model.named_parameters() if not isinstance(p, DTensor)}
         self.ready()
-        shards = {name: p for name, p in model.named_parameters() if isinstance(p, DTensor)}
-        self.total = _Total(shards)
+        self.total = _Total([p for _, _, p in self._homes])
         self.devices = (self.total.device,)
 
     def ready(self) -> None:
@@ -148,11 +147,11 @@ def _spread(part: Tensor, parameter: Tensor) -> Tensor:
 class _Total:
     """Sums over the shards, in one precision for all: a process that holds nothing could not tell which."""
 
-    def __init__(self, shards: Mapping[str, DTensor]) -> None:
+    def __init__(self, shards: Collection[DTensor]) -> None:
         mesh, dim = _layout(shards)
         kind = mesh.device_type
         self._group = mesh.get_group(dim)
-        self._dtype = torch.float64 if any(p.dtype == torch.float64 for p in shards.values()) else torch.float32
+        self._dtype = torch.float64 if any(p.dtype == torch.float64 for p in shards) else torch.float32
         self.device = torch.device(
             "cpu" if kind == "cpu" else f"{kind}:{torch.accelerator.current_device_index()}"
         )
@@ -164,16 +163,16 @@ class _Total:
         return summed
 
 
-def _layout(shards: Mapping[str, DTensor]) -> tuple[DeviceMesh, int]:
+def _layout(shards: Collection[DTensor]) -> tuple[DeviceMesh, int]:
     """The mesh, and its dimension along which the shards lie.
 
     Raises:
         NotImplementedError: If there are several, or parameters are not sharded along just one.
     """
-    found = {(p.device_mesh, _dimensions(p)) for p in shards.values()}
-    (mesh, dimensions), *others = found
-    if others or len(dimensions) != 1:
-        shown = ", ".join(sorted({f"{p.placements} on a mesh of {p.device_mesh.shape}" for p in shards.values()}))
+    found = {(p.device_mesh, _spread_along(p)) for p in shards}
+    mesh, dimensions = next(iter(found))
+    if len(found) > 1 or len(dimensions) != 1:
+        shown = ", ".join(sorted({f"{p.placements} on a mesh of {p.device_mesh.shape}" for p in shards}))
         raise NotImplementedError(
             f"Parameters must be sharded by fully_shard alone, all on one mesh, got {shown}: leave out tensor "
             "parallelism and meshes of single modules."
@@ -181,5 +180,5 @@ def _layout(shards: Mapping[str, DTensor]) -> tuple[DeviceMesh, int]:
     return mesh, dimensions[0]
 
 
-def _dimensions(parameter: DTensor) -> tuple[int, ...]:
+def _spread_along(parameter: DTensor) -> tuple[int, ...]:
     return tuple(at for at, place in enumerate(parameter.placements) if not isinstance(place, Replicate))

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from lowland.checks import at_least
 from lowland.engine.around import Around
 from lowland.engine.memory import Memory, Note
 from lowland.engine.objective import Loss, Objective
@@ -57,6 +58,17 @@ class Step:
     def __call__(self, schedule: Schedule) -> float | Tensor:
         """The value of a hyper-parameter in this step."""
         return schedule(self) if callable(schedule) else schedule
+
+    def radius(self, schedule: Schedule) -> float | Tensor:
+        """The value of a radius, or of another factor on a perturbation, in this step.
+
+        Raises:
+            ValueError: If a schedule gave a plain number below 0 or not finite.
+        """
+        value = self(schedule)
+        if not isinstance(value, Tensor):
+            at_least("The radius of a schedule", value, 0)
+        return value
 
     @property
     def learning_rate(self) -> float | Tensor:

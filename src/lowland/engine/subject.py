@@ -32,19 +32,24 @@ class Subject:
     homes: Sequence[tuple[Mapping[str, object], str, object]]
     processes: Alone
     masters: Masters | None = None
-    _looked: list[bool] = field(default_factory=list)
+    _looked: set[bool] = field(default_factory=set)
 
     def push(self) -> None:
         """Let the model follow its masters, if it has any."""
         if self.masters is not None:
             self.masters.push()
 
-    def unseen(self) -> Collection[int] | None:
-        """Addresses of the parameters, the first time, to see if a loss depends on others; None afterwards."""
-        if self._looked:
-            return None
-        self._looked.append(True)
-        return self.processes.known(self.parameters.values())
+    def unseen(self, own: bool) -> Collection[int] | None:
+        """Addresses of the parameters, until a loss was seen to depend on no others; None afterwards.
+
+        Args:
+            own: Whether it is the user's loss, and not one of the method's.
+        """
+        return None if own in self._looked else self.processes.known(self.parameters.values())
+
+    def saw(self, own: bool) -> None:
+        """A loss depends on no others."""
+        self._looked.add(own)
 
     def refuse_changes(self) -> None:
         """Refuse a model whose modules or parameters are no longer those that were bound.
@@ -59,6 +64,18 @@ class Subject:
                     "The model must keep the parameters and modules that it was bound with, got another "
                     f"{name!r}: bind it again."
                 )
+        if self._grown():
+            raise RuntimeError(
+                "The model must keep the parameters that it was bound with, got more: bind it again."
+            )
+
+    def _grown(self) -> bool:
+        """Whether there are parameters that were not bound; cheap while nothing was added anywhere."""
+        stores = (store for module in self.modules for store in (module._parameters, module._modules))
+        if sum(map(len, stores)) == len(self.homes):
+            return False
+        known = {id(p) for p in self.parameters.values()}
+        return any(id(p) not in known for module in self.modules for p in module.parameters())
 
 
 def subject(

@@ -1,12 +1,13 @@
 """Any method, on steps whose gradient is large."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from lowland.blocks.wrapper import Wrapper, given
-from lowland.checks import fraction
+from lowland.checks import at_least, fraction
 from lowland.engine.request import Direction
 from lowland.engine.step import Schedule, Step
 
@@ -48,6 +49,8 @@ class AESAM(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         fraction("delta", self.delta, one=False)
+        if not callable(self.c):
+            at_least("c", self.c, -math.inf)
 
     @property
     def passes(self) -> float:
@@ -59,7 +62,7 @@ class AESAM(Wrapper):
         g = yield step.gradient()
         square = g.dot(g)
         before, spread = step.recall_number("mean"), step.recall_number("variance")
-        mean = square if before is None else torch.lerp(square, before, self.delta)
+        mean = square if before is None else torch.lerp(square, before.to(square), self.delta)
         variance = (1 - self.delta) * (square - mean) ** 2 + (0.0 if spread is None else self.delta * spread)
         step.remember("mean", mean, degree=2)
         step.remember("variance", variance, degree=4)

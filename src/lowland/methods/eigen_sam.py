@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from lowland.blocks.radius import check_radius
 from lowland.checks import at_least, whole
 from lowland.engine.method import Method
 from lowland.engine.request import Direction
 from lowland.engine.step import Schedule, Step
+from lowland.vector import Vector
 
 __all__ = ["EigenSAM"]
 
@@ -65,11 +68,16 @@ class EigenSAM(Method):
         """Turn the ascent towards the eigenvector, and take the gradient found there."""
         g, v = (yield step.gradient()), step.recall("v")
         if v is None or step.count % self.k == 0:
-            v = (v or step.noise()).unit()
+            v = _somewhere(v or Vector(), step.noise())
             for _ in range(self.iterations):
                 beside = yield step.gradient(at=self.r * v)
                 v = step.perturbed(beside - g).unit()
             step.remember("v", v, degree=0)
         unit = step.perturbed(g).unit()
         across = unit.dot(v).sign() * v.rejected_from(unit)
-        return (yield step.gradient(at=step(self.rho) * unit.plus(across, self.alpha)))
+        return (yield step.gradient(at=step.radius(self.rho) * unit.plus(across, self.alpha)))
+
+
+def _somewhere(v: Vector, noise: Vector) -> Vector:
+    """The direction of ``v``, or that of ``noise`` where ``v`` is zero."""
+    return v.plus(noise, torch.where(v.norm() > 0, 0.0, 1.0)).unit()

@@ -45,5 +45,5 @@ class FisherSAM(Method):
         """Ascend the natural gradient, and take the gradient found there."""
         g = step.perturbed(step.unscaled((yield step.gradient())))
         natural = g.map(lambda part: part / (1 + self.eta * part * part))
-        e = ratio(step(self.rho), natural.dot(g).sqrt()) * natural
+        e = ratio(step.radius(self.rho), natural.dot(g).sqrt()) * natural
         return (yield step.gradient(at=e, spend=e))

@@ -57,10 +57,10 @@ class GAM(Method):
 
     def direction(self, step: Step) -> Direction:
         """Chain four gradients, and mix what lies above with what lies across."""
-        rho = step(self.rho_1)
+        rho = step.radius(self.rho_1)
         g0 = yield step.gradient()
         g1 = yield step.gradient(at=ball(g0, rho))
-        s = step(self.rho_2) * step.perturbed(g1 - g0).unit()
+        s = step.radius(self.rho_2) * step.perturbed(g1 - g0).unit()
         g2 = yield step.gradient(at=s)
         g3 = yield step.gradient(at=s.plus(step.perturbed(g2).unit(), rho))
         q, p = (self.beta_1 * g1).plus(g3, self.beta_3), g0.plus(g2, self.beta_2)

@@ -48,10 +48,10 @@ class LPFSGD(Method):
     def direction(self, step: Step) -> Direction:
         """Average the gradients of the batch's parts, each beside the weights in a direction of its own."""
         if self.samples == 1:
-            return (yield step.gradient(at=step(self.gamma) * step.noise(per="filter")))
+            return (yield step.gradient(at=step.radius(self.gamma) * step.noise(per="filter")))
         size = max(1, -(-max(map(len, step.objectives())) // self.samples))
         d = Vector()
         for shard in step.shards(size):
-            h = yield step.gradient(at=step(self.gamma) * step.noise(per="filter"), on=shard)
+            h = yield step.gradient(at=step.radius(self.gamma) * step.noise(per="filter"), on=shard)
             d = d.plus(h, shard.share)
         return d

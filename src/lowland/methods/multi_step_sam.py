@@ -51,7 +51,7 @@ class MultiStepSAM(Method):
 
     def direction(self, step: Step) -> Direction:
         """Climb, staying in the ball, and take the gradient found at the top."""
-        rho, e = step(self.rho), Vector()
+        rho, e = step.radius(self.rho), Vector()
         g = yield step.gradient()
         for _ in range(self.steps):
             e = e.plus(step.perturbed(g).unit(), rho * self.stretch / self.steps)

@@ -46,5 +46,5 @@ class RWP(Method):
     def direction(self, step: Step) -> Direction:
         """Take both gradients, and mix them."""
         g = yield step.gradient()
-        h = yield step.gradient(at=step(self.gamma) * step.noise(per="filter"))
+        h = yield step.gradient(at=step.radius(self.gamma) * step.noise(per="filter"))
         return g.lerp(h, self.lam)

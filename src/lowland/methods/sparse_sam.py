@@ -67,16 +67,16 @@ class SparseSAM(Method):
 
     def direction(self, step: Step) -> Direction:
         """Ascend within the mask, and take the gradient found there."""
-        batch = step.objectives()[0]
+        batch = next(step.shards())
         g, mask = (yield step.gradient()), step.recall("mask")
         if mask is None or step.count % self.k == 0:
             scores = Vector()
-            for i in range(min(self.samples, len(batch))):
-                own = step.unscaled((yield step.gradient(loss=partial(_loss_of_one, i))))
+            for i in range(min(self.samples, batch.stop)):
+                own = step.unscaled((yield step.gradient(on=batch, loss=partial(_loss_of_one, i))))
                 scores = scores + own * own
             mask = _largest(step.perturbed(scores), self.s)
             step.remember("mask", mask, degree=0)
-        e = ratio(step(self.rho), step.perturbed(g).norm()) * (mask * g)
+        e = ratio(step.radius(self.rho), step.perturbed(g).norm()) * (mask * g)
         return (yield step.gradient(at=e, spend=e))
 
 
@@ -85,10 +85,12 @@ def _loss_of_one(i: int, examples: Examples) -> Tensor:
 
 
 def _largest(scores: Vector, sparsity: float) -> Vector:
-    """1 for the entries above the quantile ``sparsity`` of all, else 0."""
+    """1 for all but the share ``sparsity`` of entries with the smallest scores, else 0; nan where a score is."""
+    if not scores.parts:
+        return scores
+    sizes = [part.numel() for part in scores.parts.values()]
     flat = torch.cat([part.reshape(-1) for part in scores.parts.values()])
-    dropped = int(sparsity * len(flat))
-    if not dropped:
-        return scores.map(torch.ones_like)
-    threshold = flat.kthvalue(dropped).values
-    return scores.map(lambda part: (part > threshold).to(part))
+    kept = flat.topk(len(flat) - int(sparsity * len(flat)), sorted=False).indices
+    marks = (0.0 * flat).index_fill_(0, kept, 1.0).split(sizes)
+    parts = zip(scores.parts.items(), marks, strict=True)
+    return Vector({name: mark.view_as(part) for (name, part), mark in parts}, scores.total)

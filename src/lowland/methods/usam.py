@@ -43,4 +43,4 @@ class USAM(Method):
     def direction(self, step: Step) -> Direction:
         """Go along the gradient itself, and take the gradient found there."""
         g = step.unscaled((yield step.gradient()))
-        return (yield step.gradient(at=step(self.rho) * g, spend=g))
+        return (yield step.gradient(at=step.radius(self.rho) * g, spend=g))
