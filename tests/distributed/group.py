@@ -23,7 +23,7 @@ class Group:
     """
 
     def __init__(self):
-        self._workers = []
+        self._workers, self._folder = [], tempfile.TemporaryDirectory()
 
     def __call__(self, job, *args):
         if not self._workers:
@@ -48,9 +48,11 @@ class Group:
             process.kill()
             process.join()
         self._workers = []
+        self._folder.cleanup()
 
     def _start(self):
-        store = Path(tempfile.mkdtemp()) / "store"
+        self._folder = tempfile.TemporaryDirectory()
+        store = Path(self._folder.name) / "store"
         spawn = get_context("spawn")
         for rank in range(SIZE):
             ours, theirs = spawn.Pipe()

@@ -37,6 +37,11 @@ class Wrapper(Method):
         return self.method
 
     @property
+    def sharded(self) -> bool:
+        """Whether the inner method works where every process has but a part of the weights."""
+        return self.inner.sharded
+
+    @property
     def where(self) -> Where | None:
         """Which parameters the inner method perturbs."""
         return self.inner.where
