@@ -460,6 +460,13 @@ def test_backward_inside_the_closure_is_refused(name, call):
     refuses(run, twin, lambda: run.backward(bad), RuntimeError, "must not call backward itself")
 
 
+@every_method
+def test_a_step_inside_a_step_is_refused(name):
+    run, twin = twins(name)
+    goal = run.goal(criterion=At(1, lambda loss: run.engine.backward(run.goal())))
+    refuses(run, twin, lambda: run.backward(goal), RuntimeError, "must not call backward")
+
+
 @pytest.mark.parametrize("accumulated", [False, True])
 @every_method
 def test_clearing_gradients_inside_the_closure_is_refused(name, accumulated):

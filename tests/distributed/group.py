@@ -23,7 +23,7 @@ class Group:
     """
 
     def __init__(self):
-        self._workers, self._folder = [], tempfile.TemporaryDirectory()
+        self._workers, self._folder = [], None
 
     def __call__(self, job, *args):
         if not self._workers:
@@ -48,7 +48,8 @@ class Group:
             process.kill()
             process.join()
         self._workers = []
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _start(self):
         self._folder = tempfile.TemporaryDirectory()

@@ -22,7 +22,8 @@ def train(wrap):
         loss = sam.backward(lambda: criterion(model(x), y))  # noqa: B023 - called at once
         optimizer.step()
         optimizer.zero_grad()
-    print(f"process {dist.get_rank()}: {sam.count} steps, {sam.reduced_bytes} bytes, loss {loss.item():.3f}")
+    if dist.get_rank() == 0:
+        print(f"{wrap.__name__}: {sam.count} steps, {sam.reduced_bytes} bytes reduced, loss {loss.item():.3f}")
 
 
 if __name__ == "__main__":

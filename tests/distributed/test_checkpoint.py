@@ -46,20 +46,17 @@ def used():
 
 
 def in_shards(rank, folder):
-    def states(run):
-        return dict(zip(("model", "optimizer"), get_state_dict(run.model, run.opt), strict=True))
+    def states(runs):
+        return {f"rest of {name}": list(get_state_dict(run.model, run.opt)) for name, run in runs.items()}
 
     def save(runs):
-        for name, run in runs.items():
-            dcp.save({**states(run), "method": run.engine}, checkpoint_id=f"{folder}/{name}")
+        dcp.save(states(runs) | {name: run.engine for name, run in runs.items()}, checkpoint_id=folder)
 
     def load(runs):
-        for name, run in runs.items():
-            dcp.load(found := states(run), checkpoint_id=f"{folder}/{name}")
-            set_state_dict(
-                run.model, run.opt, model_state_dict=found["model"], optim_state_dict=found["optimizer"]
-            )
-            resume(run.engine, f"{folder}/{name}")
+        dcp.load(found := states(runs), checkpoint_id=folder)
+        for (model, optimizer), (name, run) in zip(found.values(), runs.items(), strict=True):
+            set_state_dict(run.model, run.opt, model_state_dict=model, optim_state_dict=optimizer)
+            resume(run.engine, folder, key=name)
 
     data = half(rank, 4)
     return interrupted([name for name in FITTING if remembers(name, data[:1])], used, data, save, load)
@@ -70,7 +67,7 @@ def remembers(name, data):
 
 
 def test_shards_go_on_from_a_distributed_checkpoint_bit_for_bit(group, tmp_path):
-    for straight, resumed in group(in_shards, str(tmp_path)):
+    for straight, resumed in group(in_shards, str(tmp_path / "all")):
         assert len(straight) > 1
         same(straight, resumed)
 

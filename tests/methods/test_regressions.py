@@ -12,7 +12,7 @@ from lowland.vector import Vector
 from rigs import assert_same, batches, everything, momentum, net
 
 METHODS = names("methods")
-DEGREES = {"usam": 2, "fisher_sam": 2}
+GROWING = {"usam", "fisher_sam"}
 """Methods whose perturbation grows with the gradient, so that the direction is not of degree one in the loss."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -45,10 +45,10 @@ def directions(method, model, count=3, factor=1.0, **settings):
     return found
 
 
-def outputs_of(model, module):
-    """A list that fills with what a module gives in passes with a backward."""
+def outputs_of(model):
+    """A list that fills with what a model gives in passes with a backward."""
     seen = []
-    module.register_forward_hook(
+    model.register_forward_hook(
         lambda m, x, o: seen.append(o.detach().clone()) if torch.is_grad_enabled() else None
     )
     return seen
@@ -136,13 +136,11 @@ def branches(order):
 def test_a_gradient_missing_in_some_passes_leaves_no_weight_perturbed(name, order):
     model = branches(order)
     opt = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    engine, (x, y) = (
-        load("methods", name)().bind(model, optimizer=opt),
-        (torch.ones(6, 4).double(), torch.arange(6) % 3),
-    )
+    engine = load("methods", name)().bind(model, optimizer=opt)
+    goal = goal_of(model, torch.ones(6, 4).double(), torch.arange(6) % 3)
     for _ in range(3):
         model.turn, before = 0, copy.deepcopy(model.state_dict())
-        engine.backward(goal_of(model, x, y))
+        engine.backward(goal)
         assert_same(model.state_dict(), before)
         assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
         opt.step(), opt.zero_grad()
@@ -169,6 +167,21 @@ def test_a_descent_beside_the_optimiser_outlives_a_gradient_missing_in_the_first
     engine.backward(closure), engine.backward(closure)
     opt.step()
     assert model["late"].item() == pytest.approx(before - 0.1 * 2)
+
+
+def test_a_descent_beside_the_optimiser_outlives_clipping_between_micro_batches():
+    ends = []
+    for clip in (False, True):
+        model = linear()
+        opt = torch.optim.SGD(model.parameters(), lr=0.1)
+        engine = lowland.WSAM(rho=0.1, gamma=0.9).bind(model, optimizer=opt)
+        for _ in range(2):
+            engine.backward(goal_of(model, *rows(model)))
+            if clip:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9)
+        opt.step()
+        ends.append(model.state_dict())
+    torch.testing.assert_close(*ends, rtol=1e-9, atol=1e-12)
 
 
 # Batch norm and dropout.
@@ -244,7 +257,7 @@ def test_passes_over_the_whole_batch_share_the_dropout_masks(name):
 def test_look_sam_really_takes_one_pass_and_a_tenth(rate):
     model = linear()
     opt = torch.optim.SGD(model.parameters(), **rate)
-    engine, passes = lowland.LookSAM(k=10).bind(model, optimizer=opt), outputs_of(model, model)
+    engine, passes = lowland.LookSAM(k=10).bind(model, optimizer=opt), outputs_of(model)
     for _ in range(20):
         engine.backward(goal_of(model, *rows(model)))
         opt.step(), opt.zero_grad()
@@ -272,7 +285,7 @@ def test_what_is_renewed_every_k_steps_is_so_inside_another_method_too(start):
 @pytest.mark.parametrize("gamma", [0.25, 0.5, 0.9])
 def test_esam_differentiates_only_what_it_selects(gamma):
     model = linear()
-    passes = outputs_of(model, model)
+    passes = outputs_of(model)
     lowland.ESAM(gamma=gamma).bind(model).backward(goal_of(model, *rows(model, 8)))
     assert [len(o) for o in passes] == [8, -(-gamma * 8 // 1)]
 
@@ -312,7 +325,7 @@ def test_a_mask_keeps_its_share_where_scores_tie():
     assert engine.state_dict()["memory"]["mask"]["w"].sum() == 4
 
 
-def test_a_mask_is_judged_by_each_micro_batchs_own_examples():
+def test_a_mask_is_found_for_micro_batches_of_different_sizes():
     model, (x, y) = linear(), rows(linear())
     engine = lowland.SparseSAM(samples=4).bind(model)
     engine.backward_many([goal_of(model, x[:4], y[:4]), goal_of(model, x[4:], y[4:])])
@@ -350,7 +363,7 @@ def test_normalisation_is_told_by_kind_and_not_by_name():
 
 
 @pytest.mark.parametrize(
-    ("method", "moves"), [(lowland.ASAM.as_published(), True), (lowland.ASAM.as_davda(), False)]
+    ("method", "moves"), [(lowland.ASAM.as_published(eta=0.0), True), (lowland.ASAM.as_davda(), False)]
 )
 def test_a_bias_of_zero_moves_as_published_and_stays_as_davda_has_it(method, moves):
     model, bias = linear(), []
@@ -385,7 +398,7 @@ def test_friendly_sam_subtracts_the_mean_in_the_first_step_too():
 @every_method
 def test_a_loss_some_times_as_large_gives_a_direction_as_many_times_as_large(name, factor):
     """No unit gradients mixed with others, no clipping, no normalising that depends on the step."""
-    if name in DEGREES:
+    if name in GROWING:
         pytest.skip("perturbs farther where the gradient is larger")
     once = directions(load("methods", name)(), net())
     times = directions(load("methods", name)(), net(), factor=factor)
@@ -446,6 +459,17 @@ def test_a_change_of_loss_scale_between_steps_changes_nothing(name):
     plain = scaled_run(name, [None] * 6)
     for scales in ([2.0**3, 2.0**12, 1.0, 2.0**-4, 2.0**16, 2.0], [None, 2.0**10, None, 2.0**4, None, 2.0**15]):
         torch.testing.assert_close(scaled_run(name, scales), plain, rtol=1e-12, atol=1e-15)
+
+
+def test_ae_sam_decides_alike_at_any_loss_scale():
+    passes = []
+    for scale in (1.0, 2.0**30):
+        model = linear(torch.float32)
+        engine, scaler = lowland.AESAM(c=-1.0).bind(model), torch.amp.GradScaler("cpu", init_scale=scale)
+        for factor in range(1, 6):
+            engine.backward(goal_of(model, *rows(model), factor), scaler=scaler)
+        passes.append(engine.passes)
+    assert passes == [10, 10]
 
 
 @every_method

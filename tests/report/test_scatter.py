@@ -4,10 +4,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lowland.report.figure import Curve, Figure
+from lowland.report.figure import Curve, Figure, Scatter
 from lowland.report.page import Page, render
 from lowland.report.plot import panel_svg, save
-from lowland.report.scatter import Scatter
 from lowland.report.style import LIGHT
 
 

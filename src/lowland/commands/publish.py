@@ -17,6 +17,8 @@ from lowland.runs.study import Study
 
 __all__ = ["publish"]
 
+Rows = Sequence[Mapping[str, Any]]
+
 FACTS = ("data", "model", "seeds")
 """Settings to see first, where a study has them."""
 
@@ -42,7 +44,7 @@ def publish(study: Study, config: object, folder: RunFolder, outcome: Outcome, c
     Returns:
         What the page shows.
     """
-    rows = folder.rows()
+    rows, timings = folder.rows(), folder.timings()
     missing = _missing(outcome)
     verdicts = judge_all(cast("Sequence[Claim]", study.part("CLAIMS")), rows, missing=missing)
     records = [verdict.record() for verdict in verdicts]
@@ -55,9 +57,12 @@ def publish(study: Study, config: object, folder: RunFolder, outcome: Outcome, c
         facts={name: str(settings[name]) for name in FACTS if name in settings},
         notes=(missing,) if missing else (),
         verdicts=verdicts,
-        figures=_made(study, "figures", config, rows, bool(missing)),
-        tables=_made(study, "tables", config, rows, bool(missing)),
-        cost=cost(folder.timings(), rows, list(study.cells(config)[0])),
+        figures=(
+            *_made(study, "timed_figures", bool(missing), config, rows, timings),
+            *_made(study, "figures", bool(missing), config, rows),
+        ),
+        tables=_made(study, "tables", bool(missing), config, rows),
+        cost=cost(timings, rows, list(study.cells(config)[0])),
         settings=settings,
         environment=read_json(folder.path / "environment.json"),
         command=command,
@@ -80,15 +85,13 @@ def _summary(study: Study) -> str:
     return flowing(readable(text))
 
 
-def _made(
-    study: Study, part: str, config: object, rows: Sequence[Mapping[str, Any]], incomplete: bool
-) -> tuple[Any, ...]:
+def _made(study: Study, part: str, incomplete: bool, config: object, *given: Rows) -> tuple[Any, ...]:
     """A study's figures or tables; none if it needs rows that failed runs did not give."""
     make = study.part(part, None)
-    if not callable(make) or not rows:
+    if not callable(make) or not all(given):
         return ()
     if not incomplete:
-        return tuple(cast("Sequence[Any]", make(config, rows)))
+        return tuple(cast("Sequence[Any]", make(config, *given)))
     with suppress(ValueError, LookupError):
-        return tuple(cast("Sequence[Any]", make(config, rows)))
+        return tuple(cast("Sequence[Any]", make(config, *given)))
     return ()

@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 from torch.utils.hooks import RemovableHandle
@@ -148,9 +147,8 @@ class _Total:
     """Sums over the shards, in one precision for all: a process that holds nothing could not tell which."""
 
     def __init__(self, shards: Collection[DTensor]) -> None:
-        mesh, dim = _layout(shards)
-        kind = mesh.device_type
-        self._group = mesh.get_group(dim)
+        kind = next(iter(shards)).device_mesh.device_type
+        self._group = _group(shards)
         self._dtype = torch.float64 if any(p.dtype == torch.float64 for p in shards) else torch.float32
         self.device = torch.device(
             "cpu" if kind == "cpu" else f"{kind}:{torch.accelerator.current_device_index()}"
@@ -163,22 +161,24 @@ class _Total:
         return summed
 
 
-def _layout(shards: Collection[DTensor]) -> tuple[DeviceMesh, int]:
-    """The mesh, and its dimension along which the shards lie.
+def _group(shards: Collection[DTensor]) -> dist.ProcessGroup:
+    """The processes that hold one set of weights.
 
     Raises:
-        NotImplementedError: If there are several, or parameters are not sharded along just one.
+        NotImplementedError: If they are not the same for all parameters, or hold them in more ways than one.
     """
-    found = {(p.device_mesh, _spread_along(p)) for p in shards}
-    mesh, dimensions = next(iter(found))
-    if len(found) > 1 or len(dimensions) != 1:
+    groups = [_groups(p) for p in shards]
+    sharing = {tuple(tuple(dist.get_process_group_ranks(group)) for group in own) for own in groups}
+    if len(sharing) > 1 or len(groups[0]) != 1:
         shown = ", ".join(sorted({f"{p.placements} on a mesh of {p.device_mesh.shape}" for p in shards}))
         raise NotImplementedError(
             f"Parameters must be sharded by fully_shard alone, all on one mesh, got {shown}: leave out tensor "
             "parallelism and meshes of single modules."
         )
-    return mesh, dimensions[0]
+    return groups[0][0]
 
 
-def _spread_along(parameter: DTensor) -> tuple[int, ...]:
-    return tuple(at for at, place in enumerate(parameter.placements) if not isinstance(place, Replicate))
+def _groups(parameter: DTensor) -> list[dist.ProcessGroup]:
+    """The processes along each dimension of the mesh over which the parameter is spread."""
+    spread = [at for at, place in enumerate(parameter.placements) if not isinstance(place, Replicate)]
+    return [parameter.device_mesh.get_group(at) for at in spread]

@@ -5,16 +5,17 @@ import io
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lowland.report.interval import Interval, interval
 from lowland.report.number import number
+from lowland.report.outcome import outcome_of
 from lowland.report.slug import slug
 
 if TYPE_CHECKING:
     from lowland.types import Row
 
-__all__ = ["Curve", "Figure", "Panel"]
+__all__ = ["Curve", "Figure", "Panel", "Scatter"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Curve:
         found: dict[float, list[float]] = {}
         for row in rows:
             if all(row.get(key) == value for key, value in (where or {}).items()):
-                found.setdefault(row[x], []).append(_read(row, y))
+                found.setdefault(row[x], []).append(outcome_of(row, y))
         if not found:
             raise ValueError(f"rows must hold some with {x} and {dict(where or {})}, got none.")
         points = tuple(sorted(found))
@@ -99,6 +100,9 @@ class Panel:
         spread: How intervals are drawn: ``bars`` for a few points, ``band`` for a course over time.
     """
 
+    wide: ClassVar[bool] = False
+    key: ClassVar[str] = ""
+
     x_label: str
     y_label: str
     curves: tuple[Curve, ...]
@@ -119,6 +123,56 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scatter:
+    """Named points, lower and further left being better, and the front of those that none beats in both.
+
+    Attributes:
+        x_label: What runs to the right, with its unit.
+        y_label: What runs up, with its unit.
+        curves: The points, at least one: each a curve with a single x.
+        title: One short line.
+
+    Raises:
+        ValueError: If there is no point, or a curve has several x.
+    """
+
+    wide: ClassVar[bool] = True
+    spread: ClassVar[Literal["bars"]] = "bars"
+    key: ClassVar[str] = "Blue and joined: the front, of which none is beaten in both respects."
+
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.curves or any(len(curve.x) != 1 for curve in self.curves):
+            counts = [len(curve.x) for curve in self.curves]
+            raise ValueError(f"curves must be points, at least one, with one x each, got {counts}.")
+
+    @property
+    def front(self) -> tuple[Curve, ...]:
+        """The points that no other equals or beats in both respects, from left to right, by their means."""
+        found: list[tuple[float, Curve]] = []
+        for y, curve in sorted(self._means(), key=lambda point: (point[1].x, point[0])):
+            if not found or y < found[-1][0]:
+                found.append((y, curve))
+        return tuple(curve for _, curve in found)
+
+    @property
+    def description(self) -> str:
+        """The panel in words, for who does not see it: the front, and how many others there are."""
+        named = [f"{curve.label}: {number(y)} at {number(curve.x[0])}" for y, curve in self._means(self.front)]
+        others = len(self.curves) - len(named)
+        return f"{self.y_label} against {self.x_label}. On the front: {'; '.join(named)}. {others} others."
+
+    def _means(self, curves: tuple[Curve, ...] | None = None) -> list[tuple[float, Curve]]:
+        """Mean and point, without those of which every seed diverged."""
+        pairs = [(curve.intervals[0], curve) for curve in (self.curves if curves is None else curves)]
+        return [(found.value, curve) for found, curve in pairs if found]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """Panels that belong together, under one caption.
 
@@ -129,7 +183,7 @@ class Figure:
     """
 
     title: str
-    panels: tuple[Panel, ...]
+    panels: tuple[Panel | Scatter, ...]
     caption: str = ""
 
     @property
@@ -139,14 +193,15 @@ class Figure:
 
     @property
     def legend(self) -> str:
-        """How to read intervals, single seeds and, if runs diverged, hollow points."""
+        """How to read intervals, single seeds, fronts and, if runs diverged, hollow points."""
         spreads = {panel.spread for panel in self.panels}
         marks = " and ".join(name for key, name in (("bars", "bars"), ("band", "bands")) if key in spreads)
         dots = any(len(panel.curves) == 1 and panel.spread == "bars" for panel in self.panels)
         hollow = any(any(curve.broken) for panel in self.panels for curve in panel.curves)
+        keys = "".join(f" {key}" for key in dict.fromkeys(panel.key for panel in self.panels) if key)
         said = f"{marks.capitalize()}: 95 % t-intervals over seeds."
         said += " Faint dots: single seeds." if dots else ""
-        return said + (" Hollow points: some seeds diverged and are left out." if hollow else "")
+        return said + keys + (" Hollow points: some seeds diverged and are left out." if hollow else "")
 
     def csv(self) -> str:
         """The numbers behind the figure: panel, curve, x, mean, ends of the interval, seeds, seeds left out."""
@@ -158,12 +213,7 @@ class Figure:
         return file.getvalue()
 
 
-def _read(row: "Row", y: "str | Callable[[Row], float | None]") -> float:
-    value = None if row.get("diverged") else (row.get(y) if isinstance(y, str) else y(row))
-    return math.nan if value is None else float(value)
-
-
-def _csv_rows(panel: Panel, curve: Curve) -> list[list[object]]:
+def _csv_rows(panel: Panel | Scatter, curve: Curve) -> list[list[object]]:
     name = panel.title or panel.y_label
     rows: list[list[object]] = []
     for x, found, seeds in zip(curve.x, curve.intervals, curve.values, strict=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lowland.report.number import number
+from lowland.report.outcome import outcome_of
 
 if TYPE_CHECKING:
     from lowland.types import Row
@@ -103,15 +104,8 @@ def _cells(
                 f"rows must have one row per {over} and seed, got two for {over}={cell[0]}, seed {cell[1]}. "
                 "Narrow them with where=."
             )
-        cells[cell] = _read(row, outcome)
+        cells[cell] = outcome_of(row, outcome)
     return cells
-
-
-def _read(row: "Row", outcome: "str | Callable[[Row], float]") -> float:
-    if row.get("diverged"):
-        return math.nan
-    value = row.get(outcome) if isinstance(outcome, str) else outcome(row)
-    return math.nan if value is None else float(value)
 
 
 def _doubt(bad: list[tuple[float, int]], total: int, over: str, found: Iterable[tuple[float, int]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lowland.files import write_whole
 from lowland.report.claim import Verdict
-from lowland.report.figure import Figure, Panel
+from lowland.report.figure import Figure, Panel, Scatter
 from lowland.report.table import Table, cell_text
 
 __all__ = ["Page", "render", "write_page"]
@@ -138,13 +138,17 @@ def _picture(figure: Figure, at: int) -> str:
     return inline(panel_svg(panel), prefix=f"{figure.stem}-{at}", title=title, description=panel.description)
 
 
-def _numbers(panel: Panel) -> Table:
-    """What a panel shows, as a table: a row per x, a column per curve."""
+def _numbers(panel: Panel | Scatter) -> Table:
+    """What a panel shows, as a table: a row per x, a column per curve; of a scatter a row per point."""
+    title = panel.title or panel.y_label
+    if isinstance(panel, Scatter):
+        lines = tuple((curve.label, curve.x[0], curve.intervals[0]) for curve in panel.curves)
+        return Table(title=title, columns=("", panel.x_label, panel.y_label), rows=lines)
     points = sorted({x for curve in panel.curves for x in curve.x})
     found = [dict(zip(curve.x, curve.intervals, strict=True)) for curve in panel.curves]
     rows = tuple((point, *(column.get(point) for column in found)) for point in points)
     labels = tuple(curve.label for curve in panel.curves)
-    return Table(title=panel.title or panel.y_label, columns=(panel.x_label, *labels), rows=rows)
+    return Table(title=title, columns=(panel.x_label, *labels), rows=rows)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

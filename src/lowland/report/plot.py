@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.files import write_whole
-from lowland.report.figure import Curve, Figure, Panel
+from lowland.report.figure import Curve, Figure, Panel, Scatter
 from lowland.report.number import number
+from lowland.report.plot_scatter import draw_scatter, name_points
 from lowland.report.style import LIGHT, MARKERS, RC, distinct, ordered
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ __all__ = ["draw", "panel_svg", "save"]
 
 PANEL = (4.2, 2.9)
 """Width and height of a panel, inches."""
+
+WIDE = (8.4, 5.2)
+"""The same of a wide one."""
 
 
 def save(figure: Figure, folder: Path) -> tuple[Path, ...]:
@@ -43,26 +47,44 @@ def save(figure: Figure, folder: Path) -> tuple[Path, ...]:
     return tuple(write_whole(folder / f"{figure.stem}{end}", content) for end, content in kinds.items())
 
 
-def panel_svg(panel: Panel) -> str:
+def panel_svg(panel: Panel | Scatter) -> str:
     """One panel as SVG with real text and a transparent ground, for :func:`lowland.report.inline.inline`."""
     with _style(fonttype="none"):
         return _bytes(draw([panel]), "svg", facecolor="none").decode()
 
 
-def draw(panels: Sequence[Panel]) -> "Canvas":
+def draw(panels: Sequence[Panel | Scatter]) -> "Canvas":
     """Draw panels into one matplotlib figure, two in a row, or three if that leaves no gap."""
     from matplotlib.figure import Figure as Canvas
 
+    wide = any(panel.wide for panel in panels)
     with _style():
-        across = 3 if len(panels) % 3 == 0 else min(2, len(panels))
+        across = 1 if wide else 3 if len(panels) % 3 == 0 else min(2, len(panels))
         down = -(-len(panels) // across)
-        canvas = Canvas(figsize=(PANEL[0] * across, PANEL[1] * down), layout="constrained")
-        places = canvas.subplots(down, across, squeeze=False).flat
+        width, height = WIDE if wide else PANEL
+        canvas = Canvas(figsize=(width * across, height * down), layout="constrained")
+        places = list(canvas.subplots(down, across, squeeze=False).flat)
         for axes, panel in zip(places, panels, strict=False):
-            _draw_panel(axes, panel)
-        for axes in list(places)[len(panels) :]:
+            _draw(axes, panel)
+        for axes in places[len(panels) :]:
             axes.set_axis_off()
+        _name_points(
+            canvas, [(axes, p) for axes, p in zip(places, panels, strict=False) if isinstance(p, Scatter)]
+        )
         return canvas
+
+
+def _draw(axes: "Axes", panel: Panel | Scatter) -> None:
+    draw_scatter(axes, panel) if isinstance(panel, Scatter) else _draw_panel(axes, panel)
+
+
+def _name_points(canvas: "Canvas", drawn: Sequence[tuple["Axes", Scatter]]) -> None:
+    """Names go beside points, whose places on the paper must be settled first."""
+    if not drawn:
+        return
+    canvas.draw_without_rendering()
+    for axes, panel in drawn:
+        name_points(axes, panel)
 
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:

@@ -17,8 +17,9 @@ class Study:
     A study's module has ``QUESTION`` (one sentence), ``Config`` (a frozen dataclass whose defaults are
     quick on two CPU cores), ``cells(config)`` (the runs to do: flat dicts of plain values, all different) and
     ``run(config, cell, context)`` (the rows of one run: plain values, the same bits every time).
-    It may have ``PAPER`` (a Config of full size), ``CLAIMS``, ``figures(config, rows)``, ``tables(config, rows)``
-    and ``check(config)``, which refuses by words what would make every run fail, such as missing data.
+    It may have ``PAPER`` (a Config of full size), ``CLAIMS``, ``figures(config, rows)``, ``tables(config, rows)``,
+    ``timed_figures(config, rows, timings)``, which are also given the seconds of each run, and ``check(config)``,
+    which refuses by words what would make every run fail, such as missing data.
 
     Args:
         reference: A name in ``studies/``, or the path of a Python file of your own.
