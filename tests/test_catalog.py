@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 import lowland
@@ -5,7 +7,8 @@ from lowland import catalog
 
 
 def test_a_file_is_a_name():
-    assert catalog.names("methods") == ["asam", "every", "gsam", "msam", "sam", "sam_on", "sgd"]
+    files = (Path(lowland.__file__).parent / "methods").glob("[a-z]*.py")
+    assert catalog.names("methods") == sorted(file.stem for file in files)
     assert catalog.load("methods", "sam_on") is lowland.SAMON
     assert catalog.module("data.sets", "fashion-mnist").__name__ == "lowland.data.sets.fashion_mnist"
 
@@ -28,7 +31,7 @@ def test_a_spec_builds_what_it_says(spec, method):
 @pytest.mark.parametrize(
     ("folder", "spec", "error", "words"),
     [
-        ("methods", "samm", LookupError, r"no method called 'samm'. Did you mean sam or msam or gsam\? There are"),
+        ("methods", "samm", LookupError, r"no method called 'samm'. Did you mean sam or \w+ or \w+\? There are"),
         ("models", "cnn", LookupError, "no model called 'cnn'.*There are: conv, mlp, resnet, vit"),
         ("methods", "asam.as_released", LookupError, "preset of asam called 'as_released'"),
         ("methods", "sam.fast", LookupError, r"no preset of sam called 'fast'. There are: \(none\)"),

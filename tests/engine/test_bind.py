@@ -310,3 +310,17 @@ def test_every_skips_the_passes_it_skips():
         engine.backward(loss_of(model))
         taken.append(engine.telemetry["passes"])
     assert taken == [1, 1, 2, 1, 1, 2, 1, 1, 2]
+
+
+def test_what_a_method_draws_follows_the_seed_and_nothing_else():
+    def drawn(seed, torch_seed):
+        model = linear()
+        torch.manual_seed(torch_seed)
+        engine = lowland.RandomPerturbation(rho=1.0).bind(model, seed=seed)
+        engine.backward(loss_of(model))
+        return model[0].weight.grad
+
+    assert_same(drawn(1, 5), drawn(1, 6))
+    assert not torch.equal(drawn(1, 5), drawn(2, 5))
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+        lowland.SAM().bind(linear(), seed=-1)

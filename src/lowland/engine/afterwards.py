@@ -26,12 +26,15 @@ class Afterwards:
         self._belongs: tuple[str, Tensor | None, int] = ("", None, 0)
 
     def begin(self) -> None:
-        """Drop what waits if the gradients that it belongs to are no longer there."""
+        """Drop what waits if the gradients that it belongs to are no longer there, or were set to zero."""
         name, grad, version = self._belongs
-        if self._pending is not None and (
-            grad is None or self._parameters[name].grad is not grad or grad._version != version
-        ):
+        if self._pending is None:
+            return
+        if grad is None or self._parameters[name].grad is not grad:
             self._pending = None
+        elif grad._version != version:  # clipped, or cleared: told apart without waiting for the device
+            there = self._processes.local(grad).any()
+            self._pending = self._pending.map(lambda part: torch.where(there, part, torch.zeros_like(part)))
 
     def add(self, notes: Sequence[Note]) -> None:
         """Add what a micro-batch, whose gradients are in place now, wants descended."""

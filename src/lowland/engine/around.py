@@ -29,12 +29,14 @@ class Around:
         optimizer: The bound one, or None.
         call: Calls of ``backward`` before this one.
         processes: Those that train together.
+        seed: Of all that is drawn.
     """
 
     parameters: Mapping[str, nn.Parameter]
     optimizer: Optimizer | None = None
     call: int = 0
     processes: Alone = field(default_factory=Alone)
+    seed: int = 0
     _draws: Iterator[int] = field(default_factory=count)
 
     def learning_rate(self) -> float | Tensor:
@@ -59,13 +61,13 @@ class Around:
 
     def noise(self, per: Literal["model", "filter"]) -> Vector:
         """Independent normal numbers of standard deviation 1, or the norm of the weight's filter."""
-        seed = derive(self.call, "noise", self.processes.rank, next(self._draws))
+        seed = derive(self.seed, self.call, "noise", self.processes.rank, next(self._draws))
         drawn = {name: self._drawn(p, derive(seed, name), per) for name, p in self.parameters.items()}
         return Vector(drawn, self.processes.total)
 
     def some(self, share: float) -> frozenset[str]:
         """Names of parameters, each drawn with chance ``share``; at least one."""
-        draw = random.Random(derive(self.call, "some", self.processes.rank, next(self._draws)))
+        draw = random.Random(derive(self.seed, self.call, "some", self.processes.rank, next(self._draws)))
         names = sorted(self.parameters)
         if not names:
             return frozenset()
@@ -73,7 +75,7 @@ class Around:
 
     def chance(self, share: float) -> bool:
         """True with chance ``share``, the same in all processes."""
-        return random.Random(derive(self.call, "chance", next(self._draws))).random() < share
+        return random.Random(derive(self.seed, self.call, "chance", next(self._draws))).random() < share
 
     def _drawn(self, p: Tensor, seed: int, per: Literal["model", "filter"]) -> Tensor:
         """The process's part of one parameter's noise: the same noise however many processes share it."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from lowland.checks import one_of
+from lowland.checks import one_of, whole
 from lowland.engine.afterwards import Afterwards
 from lowland.engine.answer import Answers, Policy
 from lowland.engine.around import Around
@@ -23,7 +23,7 @@ from lowland.vector import Vector
 
 __all__ = ["Engine"]
 
-COUNTERS = ("count", "calls", "passes", "forwards")
+COUNTERS = ("count", "calls", "passes", "forwards", "seed")
 
 
 class Algorithm(Protocol):
@@ -76,6 +76,7 @@ class Engine:
         policy: Policy | None = None,
         ascent: str | None = None,
         masters: Masters | None = None,
+        seed: int = 0,
     ) -> None:
         self.method, self.policy = method, policy or Policy()
         one_of("buffers", self.policy.buffers, ["clean", "every"])
@@ -83,8 +84,10 @@ class Engine:
         self._subject = subject(model, method.where, where, radii, ascent, masters)
         _refuse_shards(method, self._subject)
         self.count, self.calls, self.passes, self.forwards = 0, 0, 0.0, 0.0
+        whole("seed", seed, low=0)
+        self.seed = seed
         self.telemetry: dict[str, float | Tensor] = {}
-        self._memory = Memory()
+        self._memory, self._running = Memory(), False
         self._afterwards = Afterwards(self._subject.leaves, self._subject.processes)
         optimizer = _bare(optimizer)
         self._optimizer = optimizer
@@ -133,16 +136,23 @@ class Engine:
         Raises:
             TypeError: If there is something that cannot be called.
             ValueError: If there is no closure.
+            RuntimeError: If it is called inside a closure.
         """
         _check_closures(closures)
+        if self._running:
+            raise RuntimeError("The closure must not call backward itself: it computes the loss and returns it.")
         self._subject.refuse_changes()
         self._afterwards.begin()
         step = self._step(closures, scaler)
         with Shield() as shield, torch.no_grad():
-            with Answers(self._subject, self.policy, closures, scaler, shield) as answers:
-                direction = _run(self.method.direction(step), answers)
-                telemetry = answers.telemetry(direction)
-                answers.add(direction, step.kept)
+            self._running = True
+            try:
+                with Answers(self._subject, self.policy, closures, scaler, shield) as answers:
+                    direction = _run(self.method.direction(step), answers)
+                    telemetry = answers.telemetry(direction)
+                    answers.add(direction, step.kept)
+            finally:
+                self._running = False
             self._afterwards.add(step.afterwards)
             self._memory = self._memory.updated(step.written)
             self.telemetry = telemetry
@@ -211,7 +221,7 @@ class Engine:
         scale = None
         if scaler is not None and scaler.is_enabled():
             scale = scaler.scale(torch.ones((), device=next(iter(subject.leaves.values())).device))
-        around = Around(moved, self._optimizer, self.calls, subject.processes)
+        around = Around(moved, self._optimizer, self.calls, subject.processes, self.seed)
         memory = self._memory.like(subject.leaves)
         return Step(self.count, tuple(closures), around, memory, scale)
 

@@ -83,6 +83,7 @@ class Method:
         watch: bool = False,
         ascent: Literal["local", "global"] | None = None,
         masters: Masters | None = None,
+        seed: int = 0,
     ) -> Engine:
         """Make the object that trains ``model`` with this method.
 
@@ -106,6 +107,7 @@ class Method:
                 ``DistributedDataParallel``; under ``fully_shard`` there is but global. A single process has no
                 choice.
             masters: The float32 weights behind a model in bfloat16 or float16: :class:`lowland.Masters`.
+            seed: Of what the method draws, such as noise; kept in its state. The same in all processes.
 
         Returns:
             The engine, whose ``backward(closure)`` stands in for ``loss.backward()``.
@@ -125,4 +127,5 @@ class Method:
             policy=policy,
             ascent=ascent,
             masters=masters,
+            seed=seed,
         )

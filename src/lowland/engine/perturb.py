@@ -83,11 +83,11 @@ class Perturbation:
     def _move(self, weights: list[Tensor], e: list[Tensor], steps: list[Tensor]) -> None:
         """Add ``steps * e`` to the weights; ``e`` then holds what they were."""
         steps = [step.to(w) for step, w in zip(steps, weights, strict=True)]
-        before = [w.clone() for w in weights]
-        torch._foreach_addcmul_(weights, e, steps)
-        torch._foreach_copy_(e, before)
+        moves = [part.clone() for part in e]
+        torch._foreach_copy_(e, weights)
         self._backup += e
         self._moved += weights
+        torch._foreach_addcmul_(weights, moves, steps)
 
 
 def _make_finite(e: list[Tensor]) -> None:

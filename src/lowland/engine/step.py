@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -15,6 +15,9 @@ from lowland.types import Closure
 from lowland.vector import Vector
 
 __all__ = ["Schedule", "Step"]
+
+
+Many = TypeVar("Many", Vector, Tensor)
 
 
 class Moment(Protocol):
@@ -45,6 +48,7 @@ class Step:
         around: The perturbed parameters, the optimiser, and chance.
         memory: What the method remembered of earlier steps; see :meth:`recall`.
         scale: What every loss is multiplied by, for float16; None is 1.
+        uses: How often a method around this one ran it before; None where there is none.
     """
 
     count: int
@@ -54,6 +58,12 @@ class Step:
     scale: Tensor | None = None
     written: dict[str, Note] = field(default_factory=dict)
     afterwards: list[Note] = field(default_factory=list)
+    uses: int | None = None
+
+    @property
+    def turn(self) -> int:
+        """How often the method was run before: the count, or less inside a method that does not always run it."""
+        return self.count if self.uses is None else self.uses
 
     def __call__(self, schedule: Schedule) -> float | Tensor:
         """The value of a hyper-parameter in this step."""
@@ -157,8 +167,8 @@ class Step:
         """The entries of those parameters that the method perturbs."""
         return vector.only(frozenset(self.around.parameters))
 
-    def unscaled(self, gradient: Vector) -> Vector:
-        """A gradient in units of the unscaled loss, for what does not divide by its norm."""
+    def unscaled(self, gradient: Many) -> Many:
+        """A gradient, or its norm, in units of the unscaled loss, for what does not divide by the norm."""
         return gradient if self.scale is None else gradient * (1 / self.scale)
 
     def recall(self, key: str) -> Vector | None:

@@ -60,12 +60,12 @@ class AESAM(Wrapper):
     def direction(self, step: Step) -> Direction:
         """Run the method if the gradient is large beside those before."""
         g = yield step.gradient()
-        square = g.dot(g)
+        square = step.unscaled(g.norm()) ** 2
         before, spread = step.recall_number("mean"), step.recall_number("variance")
         mean = square if before is None else torch.lerp(square, before.to(square), self.delta)
         variance = (1 - self.delta) * (square - mean) ** 2 + (0.0 if spread is None else self.delta * spread)
-        step.remember("mean", mean, degree=2)
-        step.remember("variance", variance, degree=4)
+        step.remember("mean", mean, degree=0)
+        step.remember("variance", variance, degree=0)
         if not bool(square >= mean + step(self.c) * variance.sqrt()):
             return g
         return (yield from given(self.inner.direction(step), g))

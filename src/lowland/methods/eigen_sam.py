@@ -67,7 +67,7 @@ class EigenSAM(Method):
     def direction(self, step: Step) -> Direction:
         """Turn the ascent towards the eigenvector, and take the gradient found there."""
         g, v = (yield step.gradient()), step.recall("v")
-        if v is None or step.count % self.k == 0:
+        if v is None or step.turn % self.k == 0:
             v = _somewhere(v or Vector(), step.noise())
             for _ in range(self.iterations):
                 beside = yield step.gradient(at=self.r * v)

@@ -1,6 +1,6 @@
 """Any method, on every k-th step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lowland.blocks.wrapper import Wrapper, plain
@@ -50,5 +50,7 @@ class Every(Wrapper):
 
     def direction(self, step: Step) -> Direction:
         """Run the method if it is its turn."""
-        due = step.count >= self.start and (step.count - self.start) % self.k == 0
-        return (yield from self.inner.direction(step) if due else plain(step))
+        uses, early = divmod(step.turn - self.start, self.k)
+        if uses < 0 or early:
+            return (yield from plain(step))
+        return (yield from self.inner.direction(replace(step, uses=uses)))

@@ -56,7 +56,7 @@ class LookSAM(Method):
     def direction(self, step: Step) -> Direction:
         """Take SAM's gradient and keep its part across, or add the kept part to the plain gradient."""
         g, v = (yield step.gradient()), step.recall("v")
-        if v is not None and step.count % self.k:
+        if v is not None and step.turn % self.k:
             return g.plus(v, step(self.alpha) * g.norm())
         h = yield step.gradient(at=ball(g, step(self.rho)))
         step.remember("v", (h - g).rejected_from(g).unit(), degree=0)

@@ -69,7 +69,7 @@ class SparseSAM(Method):
         """Ascend within the mask, and take the gradient found there."""
         batch = next(step.shards())
         g, mask = (yield step.gradient()), step.recall("mask")
-        if mask is None or step.count % self.k == 0:
+        if mask is None or step.turn % self.k == 0:
             scores = Vector()
             for i in range(min(self.samples, batch.stop)):
                 own = step.unscaled((yield step.gradient(on=batch, loss=partial(_loss_of_one, i))))

@@ -100,7 +100,7 @@ def assemble(model: nn.Module, recipe: Recipe, parts: Parts, steps: int) -> Setu
         device=device,
         recipe=recipe,
         parts=parts,
-        engine=parts.engine or recipe.built().bind(model, optimizer=optimizer),
+        engine=parts.engine or recipe.built().bind(model, optimizer=optimizer, seed=torch.initial_seed() % 2**63),
         optimizer=optimizer,
         scheduler=parts.scheduler or schedule(optimizer, recipe.schedule, max(1, steps), recipe.warmup),
         scaler=precision.scaler(recipe.amp, device),
