@@ -117,3 +117,9 @@ def test_refuses_a_state_of_another_method_or_model():
     state["memory"] = {"mean": {"9.weight": torch.ones(1)}}
     with pytest.raises(ValueError, match=r"must fit the model, got memory of 9.weight"):
         lowland.SAM().bind(linear()).load_state_dict(state)
+
+
+def test_refuses_to_descend_after_a_step_that_no_optimiser_takes():
+    model = linear()
+    with pytest.raises(RuntimeError, match=r"also descends after the optimiser's step: bind\(model, optimizer="):
+        lowland.WSAM().bind(model).backward(lambda: model(torch.ones(2, 4).double()).sum())

@@ -47,6 +47,14 @@ class Around:
         """
         return self._bound("This schedule follows the learning rate").param_groups[0]["lr"]
 
+    def descends(self) -> None:
+        """Refuse to descend after the optimiser's step where there is none.
+
+        Raises:
+            RuntimeError: If no optimiser was bound.
+        """
+        self._bound("This method also descends after the optimiser's step")
+
     def momentum(self) -> Vector:
         """The optimiser's running mean of the gradients; empty before its first step.
 

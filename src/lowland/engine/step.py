@@ -198,7 +198,7 @@ class Step:
         Raises:
             RuntimeError: If no optimiser was bound.
         """
-        self.around.learning_rate()
+        self.around.descends()
         self.afterwards.append(self._unscaled(value, 1))
 
     @property

@@ -24,7 +24,8 @@ class MultiStepSAM(Method):
     Attributes:
         rho: Radius, >= 0; a number or a schedule.
         steps: Ascent steps K, >= 1; 1 is SAM.
-        stretch: Length s of all steps together in units of rho, > 0; above 1 a bent path still reaches the sphere.
+        stretch: Length s of all steps together in units of rho, >= 0; above 1 a bent path still reaches the
+            sphere.
 
     References:
         Andriushchenko, Flammarion, Towards Understanding Sharpness-Aware Minimization, ICML 2022, section 2.

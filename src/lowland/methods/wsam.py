@@ -26,6 +26,8 @@ class WSAM(Method):
     The released code clips both gradients to norm 1 by default, a widespread copy only the second; here clipping
     is yours and, decoupled, reaches the optimiser's part only.
 
+    Of several optimisers, only the parameters of the bound one get the sharpness term.
+
     Attributes:
         rho: Radius, >= 0; a number or a schedule.
         gamma: Weight of the sharpness, in [0, 1): 0 is the base optimiser; the authors advise 0.8 to 0.95.
