@@ -123,3 +123,21 @@ def test_refuses_to_descend_after_a_step_that_no_optimiser_takes():
     model = linear()
     with pytest.raises(RuntimeError, match=r"also descends after the optimiser's step: bind\(model, optimizer="):
         lowland.WSAM().bind(model).backward(lambda: model(torch.ones(2, 4).double()).sum())
+
+
+def test_refuses_momentum_sam_with_an_optimiser_that_keeps_no_momentum():
+    model = linear()
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    engine = lowland.MomentumSAM().bind(model, opt)
+    engine.backward(lambda: model(torch.ones(2, 4).double()).sum())
+    opt.step()
+    with pytest.raises(ValueError, match="must keep a momentum, got one without after its first step"):
+        engine.backward(lambda: model(torch.ones(2, 4).double()).sum())
+
+
+def test_refuses_outputs_that_are_not_one_tensor_where_a_method_needs_them():
+    model = linear()
+    goal = lowland.objective(model, lambda out, y: out["z"].sum(), torch.ones(2, 4).double(), torch.zeros(2))
+    model.register_forward_hook(lambda module, x, z: {"z": z})
+    with pytest.raises(TypeError, match="must give one tensor of outputs, got dict"):
+        lowland.OBF().bind(model).backward(goal)

@@ -98,7 +98,7 @@ class Engine:
         if method.COPIES:
             warn_of_rounding([leaf for name, leaf in self._subject.leaves.items() if name in self._subject.moved])
         if optimizer is not None:
-            _refuse_strangers(optimizer, self._subject.leaves)
+            _refuse_strangers(optimizer, self._subject.leaves, masters is not None)
             self._follow(optimizer)
 
     def backward(self, closure: Closure, *, scaler: torch.amp.GradScaler | None = None) -> Tensor:
@@ -298,11 +298,18 @@ def _refuse_shards(method: Algorithm, found: Subject) -> None:
         )
 
 
-def _refuse_strangers(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
-    known = {id(p) for p in parameters.values()}
+def _refuse_strangers(
+    optimizer: torch.optim.Optimizer, leaves: Mapping[str, nn.Parameter], mastered: bool
+) -> None:
+    known = {id(p) for p in leaves.values()}
     count = sum(id(p) not in known for group in optimizer.param_groups for p in group["params"])
-    if count:
+    if not count:
+        return
+    if mastered:
         raise ValueError(
-            f"The optimiser must train only the model's parameters, got {count} of others: "
-            "bind one module that contains them all."
+            f"The optimiser must train the masters, got {count} other parameters: make it of masters.parameters()."
         )
+    raise ValueError(
+        f"The optimiser must train only the model's parameters, got {count} of others: bind one module that "
+        "contains them all, or, if they are float32 masters, bind(..., masters=masters)."
+    )

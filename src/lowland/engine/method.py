@@ -74,8 +74,8 @@ class Method:
     def bind(
         self,
         model: nn.Module,
-        *,
         optimizer: torch.optim.Optimizer | None = None,
+        *,
         where: Where | None = None,
         radii: Mapping[str, float] | None = None,
         buffers: Literal["clean", "every"] = "clean",

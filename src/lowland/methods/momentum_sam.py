@@ -44,5 +44,15 @@ class MomentumSAM(Method):
         check_radius("rho", self.rho)
 
     def direction(self, step: Step) -> Direction:
-        """Go on along the momentum, and take the gradient found there."""
-        return (yield step.gradient(at=ball(step.momentum(), step(self.rho), away=True)))
+        """Go on along the momentum, and take the gradient found there.
+
+        Raises:
+            ValueError: If the optimiser keeps none.
+        """
+        v = step.momentum()
+        if step.count and not v.parts:
+            raise ValueError(
+                "The optimiser must keep a momentum, got one without after its first step: give SGD momentum=0.9, "
+                "or take Adam."
+            )
+        return (yield step.gradient(at=ball(v, step(self.rho), away=True)))

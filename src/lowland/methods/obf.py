@@ -80,8 +80,14 @@ class OBF(Wrapper):
             return finished.value
 
     def loss(self, examples: Examples) -> Tensor:
-        """A loss whose gradient in the outputs is that of output bias forgetting."""
+        """A loss whose gradient in the outputs is that of output bias forgetting.
+
+        Raises:
+            TypeError: If the outputs are not one tensor.
+        """
         z, y = examples.outputs, examples.targets
+        if not isinstance(z, Tensor):
+            raise TypeError(f"The model must give one tensor of outputs, got {type(z).__name__}.")
         k = z.shape[-1]
         if y.ndim < z.ndim:
             y = nn.functional.one_hot(y, k)
