@@ -60,9 +60,15 @@ class Around:
 
         Raises:
             RuntimeError: If no optimiser was bound.
+            ValueError: If the optimiser keeps none.
         """
-        state = self._bound("This method perturbs along the optimiser's momentum").state
-        held = {name: state[p] for name, p in self.parameters.items() if p in state}
+        optimizer = self._bound("This method perturbs along the optimiser's momentum")
+        if not any(group.get("momentum") or group.get("betas") for group in optimizer.param_groups):
+            raise ValueError(
+                f"The optimiser must keep a momentum, got {type(optimizer).__name__} without: give SGD momentum=0.9, "
+                "or take Adam."
+            )
+        held = {name: optimizer.state[p] for name, p in self.parameters.items() if p in optimizer.state}
         means = {name: own.get("momentum_buffer", own.get("exp_avg")) for name, own in held.items()}
         own = {name: self.processes.local(mean) for name, mean in means.items() if mean is not None}
         return Vector(own, self.processes.total)

@@ -49,10 +49,4 @@ class MomentumSAM(Method):
         Raises:
             ValueError: If the optimiser keeps none.
         """
-        v = step.momentum()
-        if step.count and not v.parts:
-            raise ValueError(
-                "The optimiser must keep a momentum, got one without after its first step: give SGD momentum=0.9, "
-                "or take Adam."
-            )
-        return (yield step.gradient(at=ball(v, step(self.rho), away=True)))
+        return (yield step.gradient(at=ball(step.momentum(), step(self.rho), away=True)))
