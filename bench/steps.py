@@ -221,9 +221,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--network", default="", help="only those whose title begins so, such as MLP")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for title in SETTINGS:
+    for title in (each for each in SETTINGS if each.startswith(options.network)):
         table = measure(title, options.rounds, options.device)
         print(f"{table.title}\n\n{table.markdown()}", flush=True)
 

@@ -58,3 +58,7 @@ def test_the_front_page_has_all_that_it_lists():
     assert set(dir(lowland)) >= set(lowland.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Sam'"):
         lowland.Sam  # noqa: B018
+
+
+def test_a_class_name_finds_its_file():
+    assert catalog.load("methods", "LookSAM").__name__ == "LookSAM"

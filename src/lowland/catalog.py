@@ -33,7 +33,7 @@ def names(folder: str) -> list[str]:
 
 
 def module(folder: str, name: str) -> ModuleType:
-    """The module behind a public name; ``fashion-mnist`` and ``fashion_mnist`` are the same name.
+    """The module behind a public name; ``look_sam``, ``look-sam`` and ``LookSAM`` are the same name.
 
     A name that ends in ``.py`` is the path of a file of your own.
 
@@ -44,8 +44,8 @@ def module(folder: str, name: str) -> ModuleType:
     if name.endswith(".py"):
         return own_file(name, KINDS.get(folder, folder))
     known = names(folder)
-    file = name.replace("-", "_").lower()
-    if file not in known:
+    file = next((own for own in known if _plain(own) == _plain(name)), None)
+    if file is None:
         raise LookupError(unknown(KINDS.get(folder, folder), name, known))
     return importlib.import_module(f"lowland.{folder}.{file}")
 
@@ -105,6 +105,10 @@ def build(folder: str, spec: str, **context: Any) -> Any:  # noqa: ANN401 - see 
         takes = [name for name in inspect.signature(thing).parameters if name not in context]
         hint = f" It takes: {', '.join(takes)}." if set(arguments) - set(takes) else ""
         raise TypeError(f"{spec!r} cannot be built: {str(error).rstrip('.')}.{hint}") from error
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
 
 
 def _is_defined_in(value: object, module: ModuleType) -> bool:

@@ -191,7 +191,7 @@ class Training:
         try:
             self.engine = case.method.bind(self.model, **how)
         except ValueError as error:
-            assume("leaves nothing" not in str(error))
+            assume("leaves nothing" not in str(error) and "picks frozen ones only" not in str(error))
             raise
         enabled = case.scale is not None
         self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** (case.scale or 0), enabled=enabled)

@@ -63,8 +63,13 @@ class Alone:
         return gradients
 
     def weights(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-        """The process's own storage of parameters, by name."""
-        return {name: p.data for name, p in parameters.items()}
+        """What a perturbation moves, by name: parameters that may point elsewhere for a while, or their storage.
+
+        On an accelerator storage stays in its place, as others know its address: cuDNN that of flattened LSTMs,
+        captured graphs that of everything.
+        """
+        here = all(p.is_cpu for p in parameters.values())
+        return {name: p if here else p.data for name, p in parameters.items()}
 
     def local(self, tensor: Tensor) -> Tensor:
         """The process's own storage of one parameter, or of a tensor of its kind."""

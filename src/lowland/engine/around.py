@@ -65,8 +65,8 @@ class Around:
         optimizer = self._bound("This method perturbs along the optimiser's momentum")
         if not any(group.get("momentum") or group.get("betas") for group in optimizer.param_groups):
             raise ValueError(
-                f"The optimiser must keep a momentum, got {type(optimizer).__name__} without: give SGD momentum=0.9, "
-                "or take Adam."
+                f"The optimiser must keep a momentum, got {type(optimizer).__name__} without: "
+                "give SGD momentum=0.9, or take Adam."
             )
         held = {name: optimizer.state[p] for name, p in self.parameters.items() if p in optimizer.state}
         means = {name: own.get("momentum_buffer", own.get("exp_avg")) for name, own in held.items()}

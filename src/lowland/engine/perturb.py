@@ -1,10 +1,10 @@
-"""Moves the weights in place, and brings every bit of them back."""
+"""Moves the weights, and brings every bit of them back."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowland.engine.radius import Piece, factors_of_ball, factors_of_offset, shape
 from lowland.engine.request import Ball
@@ -20,12 +20,13 @@ PIECES = 64
 class Perturbation:
     """The weights at ``w + e``, with what is needed to bring them back.
 
-    Works piece by piece, so that beside the backup only a piece is ever held twice, and on a CPU the piece is
-    still in the cache when it is backed up. A spent direction becomes the backup: then the step holds one extra
-    copy of the perturbed weights in all.
+    Parameters that are given themselves are pointed at ``w + e``, and then back at their own storage, which
+    nothing has written to. Where storage is given its contents move, and are copied back. Works piece by piece
+    where more than a sum is to be done, so that only a piece is ever held twice. A spent direction becomes the
+    second copy of the weights: the step holds one extra copy of the perturbed ones in all.
 
     Attributes:
-        weights: The parameters that move, by name.
+        weights: The parameters that move, by name; or their storage, where that must stay in its place.
         factors: How much longer or shorter a parameter's perturbation is; 1 where unnamed.
     """
 
@@ -47,8 +48,9 @@ class Perturbation:
         spent = spend is target
         parts = target.give_away() if spent else target.parts
         if spend is not None and not spent:
-            spend.give_away()  # its storage is free before the backup needs its own
-        pieces = list(_pieces(names, self.weights, parts))
+            spend.give_away()  # its storage is free before the second copy needs its own
+        shaped = isinstance(at, Ball) and (at.metric is not None or at.dual != 2)
+        pieces = list(_pieces(names, self.weights, parts, PIECES if shaped else 1))
         self._total = total = target.total
         if isinstance(at, Ball):
             factors, lengths, length = factors_of_ball(at, pieces, total)
@@ -58,18 +60,27 @@ class Perturbation:
         finite = length.is_cpu and all(factor > 0 for factor in different)  # on the CPU a look is free
         if isinstance(at, Ball) and at.away:
             factors = {name: -factor for name, factor in factors.items()}
-        for names, weights, direction in pieces:
-            e = [d.to(w.dtype, copy=not spent) for w, d in zip(weights, direction, strict=True)]
-            if not finite:
-                _make_finite(e)
-            if isinstance(at, Ball):
-                shape(e, names, weights, at, lengths)
-            self._move(weights, e, [self._step(factors[name], name) for name in names])
+        steps = {name: self._step(factors[name], name) for name in names}
+        if self._points and finite and not shaped:
+            moved = {name: _sum(self.weights[name], parts[name], steps[name], spent) for name in names}
+        else:
+            moved = {name: _taken(self.weights[name], parts[name], spent) for name in names}
+            for piece, weights, e in _pieces(names, self.weights, moved, PIECES):
+                if not finite:
+                    _make_finite(e)
+                if isinstance(at, Ball):
+                    shape(e, piece, weights, at, lengths)
+                self._move(weights, e, [steps[name] for name in piece])
+        if self._points:
+            self._point(moved)
         return torch.stack(different).amax(), length
 
     def restore(self) -> None:
-        """Copy the weights back; safe to call again."""
-        if self._moved:
+        """Bring the weights back; safe to call again."""
+        if self._points:
+            for w, backup in zip(self._moved, self._backup, strict=True):
+                w.data = backup
+        elif self._moved:
             torch._foreach_copy_(self._moved, self._backup)
         self._moved, self._backup = [], []
 
@@ -77,17 +88,47 @@ class Perturbation:
         """How far the weights really are from where they were, after rounding, a scalar on the device."""
         return norm([w - backup for w, backup in zip(self._moved, self._backup, strict=True)], total=self._total)
 
+    @property
+    def _points(self) -> bool:
+        return all(isinstance(w, nn.Parameter) for w in self.weights.values())
+
+    def _point(self, moved: Mapping[str, Tensor]) -> None:
+        """Point the parameters at other storage."""
+        for name, there in moved.items():
+            w = self.weights[name]
+            self._moved.append(w)
+            self._backup.append(w.data)
+            w.data = there
+
     def _step(self, scale: Tensor, name: str) -> Tensor:
         return scale * self.factors[name] if name in self.factors else scale
 
     def _move(self, weights: list[Tensor], e: list[Tensor], steps: list[Tensor]) -> None:
-        """Add ``steps * e`` to the weights; ``e`` then holds what they were."""
+        """Make ``e`` into ``w + steps * e``; or add it to the weights, and keep in ``e`` what they were."""
         steps = [step.to(w) for step, w in zip(steps, weights, strict=True)]
-        moves = [part.clone() for part in e]
-        torch._foreach_copy_(e, weights)
-        self._backup += e
-        self._moved += weights
-        torch._foreach_addcmul_(weights, moves, steps)
+        if self._points:
+            for w, part, step in zip(weights, e, steps, strict=True):
+                torch.addcmul(w, part, step, out=part)
+        else:
+            moves = [part.clone() for part in e]
+            torch._foreach_copy_(e, weights)
+            self._backup += e
+            self._moved += weights
+            torch._foreach_addcmul_(weights, moves, steps)
+
+
+def _sum(w: Tensor, d: Tensor, step: Tensor, spent: bool) -> Tensor:
+    """``w + step * d``, in one sweep, in the place of ``d`` if it is spent."""
+    return torch.addcmul(w, d.to(w.dtype), step.to(w), out=d if _fits(w, d, spent) else None)
+
+
+def _taken(w: Tensor, d: Tensor, spent: bool) -> Tensor:
+    """The direction's entries where they may be written over, laid out as the weights are."""
+    return d if _fits(w, d, spent) else torch.empty_like(w, requires_grad=False).copy_(d)
+
+
+def _fits(w: Tensor, d: Tensor, spent: bool) -> bool:
+    return spent and d.dtype == w.dtype and d.stride() == w.stride()
 
 
 def _make_finite(e: list[Tensor]) -> None:
@@ -96,9 +137,11 @@ def _make_finite(e: list[Tensor]) -> None:
         part.nan_to_num_(0.0, 0.0, 0.0)
 
 
-def _pieces(names: list[str], weights: Mapping[str, Tensor], parts: Mapping[str, Tensor]) -> Iterator[Piece]:
-    """Small tensors together and large ones cut, so that no piece is much longer than the limit."""
-    limit = max(SMALLEST_PIECE, sum(weights[name].numel() for name in names) // PIECES)
+def _pieces(
+    names: list[str], weights: Mapping[str, Tensor], parts: Mapping[str, Tensor], number: int
+) -> Iterator[Piece]:
+    """About ``number`` pieces, or fewer: small tensors together and large ones cut."""
+    limit = max(SMALLEST_PIECE, -(-sum(weights[name].numel() for name in names) // number))
     cuts = ((name, w, d) for name in names for w, d in _cuts(weights[name], parts[name], limit))
     piece: Piece = ([], [], [])
     filled = 0

@@ -1,6 +1,6 @@
 """Where a model's parameters sit: what the filters of ``where=`` and ``radii=`` look at."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -34,8 +34,13 @@ def sites(model: nn.Module) -> dict[str, Site]:
     """Every parameter once, by name, a tied one under its first; prefixes of torch.compile are dropped.
 
     Raises:
+        TypeError: If the model is no module.
         ValueError: If the model has no parameters, some are not initialised yet, or two share memory.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"The model must be a torch.nn.Module, got {type(model).__name__}: give the module itself."
+        )
     found: dict[int, Site] = {}
     for prefix, module in model.named_modules():
         for full, parameter in module.named_parameters(prefix=prefix, recurse=False):
@@ -67,14 +72,17 @@ def select(found: Mapping[str, Site], where: Where | None) -> frozenset[str]:
     """The names that ``where`` picks; all of them for None.
 
     Raises:
+        TypeError: If ``where`` is neither a pattern nor a predicate.
         ValueError: If it picks none; a pattern's nearest names are said.
     """
     if where is None:
         return frozenset(found)
+    if not isinstance(where, str) and not callable(where):
+        raise TypeError(f"where must be a pattern or a predicate, got {type(where).__name__}: 'blocks.*', say.")
     chosen = frozenset(name for name, site in found.items() if _matches(where, site))
     if not chosen:
         shown = repr(where) if isinstance(where, str) else getattr(where, "__name__", repr(where))
-        close = nearest(where, found) if isinstance(where, str) else []
+        close = _near(where, found) if isinstance(where, str) else []
         hint = f" Near it: {', '.join(close)}." if close else ""
         raise ValueError(f"where must pick at least one parameter, got {shown}, which picks none.{hint}")
     return chosen
@@ -93,6 +101,11 @@ def factors(found: Mapping[str, Site], radii: Mapping[str, float] | None) -> dic
         at_least(f"radii[{pattern!r}]", factor, 0)
         chosen.update(dict.fromkeys(select(found, pattern), float(factor)))
     return chosen
+
+
+def _near(pattern: str, names: Collection[str]) -> list[str]:
+    inside = f"{pattern}.*"
+    return [inside] if any(fnmatchcase(name, inside) for name in names) else nearest(pattern, names)
 
 
 def _matches(where: Where, site: Site) -> bool:

@@ -100,7 +100,7 @@ def subject(
         The parts.
 
     Raises:
-        ValueError: If the filters leave nothing.
+        ValueError: If the filters leave nothing, or the user's nothing but frozen parameters.
         NotImplementedError: If a sharded model is to have masters.
     """
     trained, others = processes(model, ascent)
@@ -110,6 +110,11 @@ def subject(
     moved = select(found, ours) & select(found, users)
     if not moved:
         raise ValueError("where must leave the method something to perturb, got a filter that leaves nothing.")
+    if users is not None and not any(found[name].parameter.requires_grad for name in moved):
+        raise ValueError(
+            f"where must pick a trainable parameter, got a filter that picks frozen ones only, such as "
+            f"{min(moved)!r}: unfreeze them before you bind, or pick others."
+        )
     parameters = {name: site.parameter for name, site in found.items()}
     leaves = parameters if masters is None else {name: masters.of(p) for name, p in parameters.items()}
     if masters is not None and others.total is not None:
