@@ -7,6 +7,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lowland.checks import one_of
 from lowland.engine.alone import Alone
+from lowland.engine.sites import refuse_non_module
 
 __all__ = ["processes"]
 
@@ -23,9 +24,11 @@ def processes(model: nn.Module, ascent: str | None) -> tuple[nn.Module, Alone]:
         The module whose parameters are trained, and what to do about other processes.
 
     Raises:
+        TypeError: If the model is no module.
         ValueError: If ``ascent`` is another word.
         NotImplementedError: If the model is wrapped in another way, or sharded and the ascent local.
     """
+    refuse_non_module(model)
     if ascent is not None:
         one_of("ascent", ascent, ["local", "global"])
     bare = getattr(model, "_orig_mod", model)  # as torch.compile wraps it

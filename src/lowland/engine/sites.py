@@ -9,7 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from lowland.checks import at_least, nearest
 
-__all__ = ["Site", "Where", "factors", "select", "sites"]
+__all__ = ["Site", "Where", "factors", "refuse_non_module", "select", "sites"]
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,7 @@ def sites(model: nn.Module) -> dict[str, Site]:
         TypeError: If the model is no module.
         ValueError: If the model has no parameters, some are not initialised yet, or two share memory.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"The model must be a torch.nn.Module, got {type(model).__name__}: give the module itself."
-        )
+    refuse_non_module(model)
     found: dict[int, Site] = {}
     for prefix, module in model.named_modules():
         for full, parameter in module.named_parameters(prefix=prefix, recurse=False):
@@ -52,6 +49,18 @@ def sites(model: nn.Module) -> dict[str, Site]:
     named = {site.name: site for site in found.values()}
     _check(named)
     return named
+
+
+def refuse_non_module(model: object) -> None:
+    """Refuse what is no module, such as a model's parameters or their masters.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"The model must be a torch.nn.Module, got {type(model).__name__}: give the module itself."
+        )
 
 
 def _check(named: Mapping[str, Site]) -> None:
