@@ -14,7 +14,7 @@ from typing import Any
 from lowland.checks import unknown
 from lowland.own_file import own_file
 
-__all__ = ["build", "load", "module", "names", "parse"]
+__all__ = ["build", "load", "module", "names", "parse", "plain"]
 
 KINDS = {
     "methods": "method",
@@ -44,7 +44,7 @@ def module(folder: str, name: str) -> ModuleType:
     if name.endswith(".py"):
         return own_file(name, KINDS.get(folder, folder))
     known = names(folder)
-    file = next((own for own in known if _plain(own) == _plain(name)), None)
+    file = next((own for own in known if plain(own) == plain(name)), None)
     if file is None:
         raise LookupError(unknown(KINDS.get(folder, folder), name, known))
     return importlib.import_module(f"lowland.{folder}.{file}")
@@ -107,7 +107,8 @@ def build(folder: str, spec: str, **context: Any) -> Any:  # noqa: ANN401 - see 
         raise TypeError(f"{spec!r} cannot be built: {str(error).rstrip('.')}.{hint}") from error
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name without its punctuation and capitals: ``looksam`` of ``look_sam``, ``look-sam`` and ``LookSAM``."""
     return name.replace("-", "").replace("_", "").lower()
 
 

@@ -280,7 +280,7 @@ def test_what_cannot_be_right_is_refused_at_binding(group):
 
 def refused_in_a_step(rank):
     x, y = half(rank, 1)[0]
-    stranger = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    stranger = nn.Parameter(torch.ones(3, dtype=torch.float64))
     for at, (change, error, words) in enumerate(
         (
             (

@@ -154,7 +154,7 @@ def clears(model):
 
 
 def foreign(model):
-    scale = torch.ones((), requires_grad=True, dtype=torch.float64)
+    scale = nn.Parameter(torch.ones((), dtype=torch.float64))
     lowland.SAM().bind(model).backward(lambda: scale * loss_of(model)())
 
 
@@ -251,3 +251,23 @@ def test_is_refused_by_words_and_leaves_all_as_it_was(act, error, words):
     with pytest.raises(error, match=words):
         act(model)
     assert_same([p.detach() for p in model[0].parameters()], before)
+
+
+def test_inputs_may_need_gradients_and_hear_of_the_first_pass_alone():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    x = torch.rand(5, 1, dtype=torch.float64, requires_grad=True)
+
+    def loss():
+        u = model(x)
+        (du,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+        return (du + u).square().mean()
+
+    loss().backward()
+    alone, x.grad = x.grad, None
+    model.zero_grad()
+    engine = lowland.SAM(rho=0.5).bind(model)
+    for _ in range(2):
+        engine.backward(loss)
+        assert_same(x.grad, alone)
+        x.grad = None

@@ -129,7 +129,7 @@ def test_refuses_momentum_sam_with_an_optimiser_that_keeps_no_momentum():
     model = linear()
     opt = torch.optim.SGD(model.parameters(), lr=0.1)
     engine = lowland.MomentumSAM().bind(model, opt)
-    with pytest.raises(ValueError, match="must keep a momentum, got SGD without: give SGD momentum=0.9"):
+    with pytest.raises(ValueError, match=r"must keep a momentum, got SGD without: give SGD momentum=0\.9"):
         engine.backward(lambda: model(torch.ones(2, 4).double()).sum())
 
 
@@ -162,3 +162,29 @@ def test_a_module_in_place_of_its_parameters_is_pointed_out():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"picks none\. Near it: 0\.\*"):
         lowland.SAM().bind(model, where="0")
+
+
+def test_a_closure_that_runs_out_of_batches_says_so_itself():
+    model, batches = linear(), iter([])
+    with pytest.raises(StopIteration):
+        lowland.SAM().bind(model).backward(lambda: model(next(batches)).sum())
+
+
+def test_closures_may_come_from_a_generator():
+    model = linear()
+    x = torch.ones(2, 4).double()
+    loss = lowland.SAM().bind(model).backward_many(lambda: model(x).square().mean() for _ in range(2))
+    assert loss.item() == pytest.approx(2 * model(x).square().mean().item())
+
+
+def test_refuses_what_is_no_optimiser():
+    model = linear()
+    with pytest.raises(TypeError, match=r"must be a torch\.optim\.Optimizer, got str: make it first"):
+        lowland.SAM().bind(model, "sgd")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_refuses_a_traced_model():
+    model = torch.jit.trace(linear(), torch.ones(2, 4).double())
+    with pytest.raises(NotImplementedError, match="must not be traced or scripted: bind the module"):
+        lowland.SAM().bind(model)

@@ -116,9 +116,9 @@ def find(name: str) -> list[tuple[Kind, str]]:
     Raises:
         LookupError: If there is none; says the nearest.
     """
-    wanted = name.replace("-", "_").lower()
+    wanted = catalog.plain(name)
     things = [(found, thing) for found in KINDS for thing in found.names()]
-    matching = [pair for pair in things if pair[1].replace("-", "_") == wanted]
+    matching = [pair for pair in things if catalog.plain(pair[1]) == wanted]
     if not matching:
         raise LookupError(unknown("thing", name, {thing for _, thing in things}))
     return matching

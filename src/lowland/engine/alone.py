@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
+from lowland.engine.aliases import shared
 from lowland.types import State
 from lowland.vector import Total
 
@@ -65,10 +66,10 @@ class Alone:
     def weights(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
         """What a perturbation moves, by name: parameters that may point elsewhere for a while, or their storage.
 
-        On an accelerator storage stays in its place, as others know its address: cuDNN that of flattened LSTMs,
-        captured graphs that of everything.
+        Storage stays in its place where others look at it, as a cached view does, and on an accelerator, where
+        they know its address: cuDNN that of flattened LSTMs, captured graphs that of everything.
         """
-        here = all(p.is_cpu for p in parameters.values())
+        here = all(p.is_cpu and not shared(p) for p in parameters.values())
         return {name: p if here else p.data for name, p in parameters.items()}
 
     def local(self, tensor: Tensor) -> Tensor:

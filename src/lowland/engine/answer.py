@@ -8,6 +8,7 @@ from typing import Literal, Self, TypeVar
 import torch
 from torch import Tensor
 
+from lowland.engine.aliases import overlapping
 from lowland.engine.backward import Backward
 from lowland.engine.objective import Objective
 from lowland.engine.perturb import Perturbation
@@ -235,7 +236,7 @@ class Answers:
     def _loss_of(self, closure: Closure, request: Request, first: bool) -> Tensor:
         own = request.loss is None
         loss = self._backward(closure, request.on, request.loss, self._subject.unseen(own))
-        self._subject.saw(own)
+        self._subject.saw(own, inputs=bool(self._backward.inputs))
         if isinstance(closure, Objective) and first:
             closure.keep()
         return loss
@@ -257,20 +258,16 @@ def _sum(losses: Mapping[Part | None, Tensor]) -> Tensor:
 
 
 def _apart(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Autograd may give two parameters one gradient, as of ``a[None] + b[None]``; ours are changed in place.
+    """Autograd may give two parameters one gradient, or parts of one, as of ``cat([a, b])``; we write over ours.
 
     Raises:
         TypeError: If a gradient is sparse.
     """
-    own: dict[str, Tensor] = {}
-    seen: set[int] = set()
     for name, gradient in gradients.items():
         if gradient.layout is not torch.strided:
             raise TypeError(f"Gradients must be dense, got a sparse one for {name!r}: make it with sparse=False.")
-        address = 0 if gradient.is_meta else gradient.data_ptr()
-        own[name] = gradient.clone() if address and address in seen else gradient
-        seen.add(address)
-    return own
+    entangled = overlapping(gradients)
+    return {name: gradient.clone() if name in entangled else gradient for name, gradient in gradients.items()}
 
 
 def _spoil_unless(sound: Tensor, gradients: list[Tensor]) -> None:

@@ -1,6 +1,6 @@
 """One closure called and back-propagated, and what it must not do on the way."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,14 @@ from lowland.engine.request import Part
 from lowland.engine.shield import Shield
 from lowland.types import Closure
 
-__all__ = ["Backward", "refuse_strangers"]
+__all__ = ["Backward"]
 
 
 class Backward:
     """Calls the closures of one step and adds their gradients to ``.grad``.
+
+    Attributes:
+        inputs: Tensors besides the parameters that the latest loss had a gradient for, if it was looked at.
 
     Args:
         trained: The trainable parameters by name; their gradients must be None before a pass.
@@ -28,6 +31,7 @@ class Backward:
         self._trained, self._scaler, self._shield = trained, scaler, shield
         self._marked = min(trained.values(), key=lambda p: p.numel()) if trained else None
         self._earlier: list[Tensor] = []
+        self.inputs: list[Tensor] = []
 
     def __call__(
         self, closure: Closure, on: Part | None, other: Loss | None, known: Collection[int] | None
@@ -51,11 +55,16 @@ class Backward:
             _check_scalar(closure.value)
         if any(loss is earlier for earlier in self._earlier):
             raise RuntimeError("The closure must compute the loss anew in every pass, got the same tensor again.")
+        first = not self._earlier
         self._earlier.append(loss)
-        if known is not None:
-            refuse_strangers(loss, known)
+        self.inputs = [] if known is None else _inputs(loss, known)
+        held = [x.grad for x in self.inputs]
+        if not first:  # inputs hear of the step's first pass alone
+            _set_gradients(self.inputs, [None] * len(held))
         with self._shield.opened(), torch.enable_grad():
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        if not first:
+            _set_gradients(self.inputs, held)
         told = closure.value if isinstance(closure, Objective) and closure.value is not None else loss.detach()
         return told.reshape(())
 
@@ -92,26 +101,38 @@ class Backward:
         return loss
 
 
-def refuse_strangers(loss: Tensor, known: Collection[int]) -> None:
-    """Refuse a loss that trains what the model does not own: it would be given the sum of all passes.
+def _inputs(loss: Tensor, known: Collection[int]) -> list[Tensor]:
+    """Tensors besides the parameters that the loss has a gradient for, such as inputs.
 
     Raises:
-        ValueError: If there are such tensors.
+        ValueError: If there are parameters among them: those would be given the sum of all passes.
     """
-    seen, waiting, strangers = set(), [loss.grad_fn], 0
+    found = [x for x in _leaves(loss) if id(x) not in known]
+    strangers = sum(isinstance(x, nn.Parameter) for x in found)
+    if strangers:
+        raise ValueError(
+            f"The loss must depend only on parameters of the bound model, got {strangers} others that need a "
+            "gradient: bind one module that contains them, or freeze them with requires_grad_(False)."
+        )
+    return found
+
+
+def _leaves(loss: Tensor) -> list[Tensor]:
+    seen, waiting, found = set(), [loss.grad_fn], []
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         variable = getattr(node, "variable", None)  # autograd's nodes that add to a leaf's gradient have one
-        strangers += variable is not None and id(variable) not in known
+        found += [] if variable is None else [variable]
         waiting += [following for following, _ in node.next_functions]
-    if strangers:
-        raise ValueError(
-            f"The loss must depend only on parameters of the bound model, got {strangers} other tensors that need "
-            "a gradient: bind one module that contains them, or detach them."
-        )
+    return found
+
+
+def _set_gradients(tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    for x, gradient in zip(tensors, gradients, strict=True):
+        x.grad = gradient
 
 
 def _check(loss: object) -> None:

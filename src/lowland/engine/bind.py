@@ -90,6 +90,7 @@ class Engine:
         self._memory, self._running = Memory(), False
         self._afterwards = Afterwards(self._subject.leaves, self._subject.processes)
         optimizer = _bare(optimizer)
+        _refuse_non_optimizer(optimizer)
         self._optimizer = optimizer
         if masters is not None and optimizer is None:
             raise ValueError(
@@ -138,6 +139,7 @@ class Engine:
             ValueError: If there is no closure.
             RuntimeError: If it is called inside a closure.
         """
+        closures = list(closures)
         _check_closures(closures)
         if self._running:
             raise RuntimeError("The closure must not call backward itself: it computes the loss and returns it.")
@@ -250,17 +252,27 @@ def _bare(optimizer: torch.optim.Optimizer | None) -> torch.optim.Optimizer | No
     return optimizer
 
 
+def _refuse_non_optimizer(optimizer: object) -> None:
+    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(
+            f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}: make it first, and give it."
+        )
+
+
 def _run(algorithm: Direction, answers: Answers) -> Vector:
     if not isinstance(algorithm, Generator):
         raise TypeError("direction must be a generator that yields step.gradient(...) and returns a Vector.")
+    answer = None
     try:
-        request = next(algorithm)
         while True:
+            try:
+                request = algorithm.send(answer)
+            except StopIteration as finished:
+                return _checked(finished.value, answers)
+            answer = None  # its memory is the method's alone now
             if not isinstance(request, Request | Look):
                 raise TypeError(f"direction must yield step.gradient(...), got {type(request).__name__}.")
-            request = algorithm.send(answers(request))
-    except StopIteration as finished:
-        return _checked(finished.value, answers)
+            answer = answers(request)  # apart, as the closure may raise StopIteration itself
     finally:
         algorithm.close()
 

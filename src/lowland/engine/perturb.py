@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from lowland.engine.aliases import shared
 from lowland.engine.radius import Piece, factors_of_ball, factors_of_offset, shape
 from lowland.engine.request import Ball
 from lowland.vector import Total, Vector, norm
@@ -79,7 +80,7 @@ class Perturbation:
         """Bring the weights back; safe to call again."""
         if self._points:
             for w, backup in zip(self._moved, self._backup, strict=True):
-                w.data = backup
+                _bring_back(w, backup)
         elif self._moved:
             torch._foreach_copy_(self._moved, self._backup)
         self._moved, self._backup = [], []
@@ -115,6 +116,14 @@ class Perturbation:
             self._backup += e
             self._moved += weights
             torch._foreach_addcmul_(weights, moves, steps)
+
+
+def _bring_back(w: Tensor, backup: Tensor) -> None:
+    """Point a parameter at its own storage; or fill the other with its values, where the pass made views of it."""
+    if shared(w):
+        w.copy_(backup)
+    else:
+        w.data = backup
 
 
 def _sum(w: Tensor, d: Tensor, step: Tensor, spent: bool) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -52,11 +53,14 @@ def sites(model: nn.Module) -> dict[str, Site]:
 
 
 def refuse_non_module(model: object) -> None:
-    """Refuse what is no module, such as a model's parameters or their masters.
+    """Refuse what is no module, such as a model's parameters or their masters, or none that can be looked into.
 
     Raises:
         TypeError: If it is none.
+        NotImplementedError: If it was traced or scripted.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise NotImplementedError("The model must not be traced or scripted: bind the module that it was made of.")
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"The model must be a torch.nn.Module, got {type(model).__name__}: give the module itself."

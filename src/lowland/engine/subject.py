@@ -40,16 +40,17 @@ class Subject:
             self.masters.push()
 
     def unseen(self, own: bool) -> Collection[int] | None:
-        """Addresses of the parameters, until a loss was seen to depend on no others; None afterwards.
+        """Addresses of the parameters, until a loss was seen to depend on nothing else; None afterwards.
 
         Args:
             own: Whether it is the user's loss, and not one of the method's.
         """
         return None if own in self._looked else self.processes.known(self.parameters.values())
 
-    def saw(self, own: bool) -> None:
-        """A loss depends on no others."""
-        self._looked.add(own)
+    def saw(self, own: bool, inputs: bool) -> None:
+        """A loss depends on no other parameters; ``inputs`` with gradients must be looked for in every pass."""
+        if not inputs:
+            self._looked.add(own)
 
     def refuse_changes(self) -> None:
         """Refuse a model whose modules or parameters are no longer those that were bound.
