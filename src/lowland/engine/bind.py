@@ -255,7 +255,7 @@ def _bare(optimizer: torch.optim.Optimizer | None) -> torch.optim.Optimizer | No
 def _refuse_non_optimizer(optimizer: object) -> None:
     if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(
-            f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}: make it first, and give it."
+            f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}: make it first."
         )
 
 
