@@ -7,7 +7,7 @@ ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # Keeps glibc from giving memory back between steps: page faults would be timed otherwise, whoever comes last.
 HOLD := MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000
 
-.PHONY: help demo test check bench traffic suite format clean
+.PHONY: help demo test check bench rank curvature traffic suite format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -27,6 +27,13 @@ check: $(READY) ## Lint, format, types, layers
 bench: $(READY) ## Time and memory of a training step beside other libraries, as ratios
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(ONE) $(HOLD) $(BIN)/python bench/steps.py
+
+rank: $(READY) ## Time and memory of the feature rank beside plain passes
+	$(ONE) $(HOLD) $(BIN)/python bench/rank.py
+
+curvature: $(READY) ## Products, eigenvalues and traces beside other libraries, in gradients
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(ONE) $(HOLD) $(BIN)/python bench/curvature.py
 
 traffic: $(READY) ## Count the bytes that a step reduces over processes
 	$(ONE) $(BIN)/python bench/traffic.py

@@ -10,8 +10,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "lowland"
 LAYERS = (
     {"types"},
     {"calling", "catalog", "checks", "files", "own_file", "seeds", "vector"},
-    {"data", "engine", "models", "observe"},
-    {"blocks"},
+    {"data", "engine", "models", "observe", "theory"},
+    {"blocks", "operators"},
+    {"estimate"},
+    {"measuring"},
     {"compat", "measurements", "methods", "penalties", "train"},
     {"integrations", "report", "runs"},
     {"studies"},
@@ -20,7 +22,7 @@ LAYERS = (
     {"__main__"},
 )
 LEVEL = {place: level for level, places in enumerate(LAYERS) for place in places}
-ALTERNATIVES = ("data/sets", "measurements", "methods", "models", "penalties", "studies")
+ALTERNATIVES = ("data/sets", "measurements", "methods", "models", "penalties", "studies", "theory")
 FILES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
 
 

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from lowland.engine.method import Method
     from lowland.engine.objective import objective
     from lowland.engine.request import ball
+    from lowland.estimate.density import density
+    from lowland.estimate.top import top
+    from lowland.estimate.trace import trace
+    from lowland.measuring.measure import measure
+    from lowland.measuring.probe import probe
     from lowland.methods.ae_sam import AESAM
     from lowland.methods.asam import ASAM
     from lowland.methods.bsam import BSAM
@@ -47,7 +52,12 @@ if TYPE_CHECKING:
     from lowland.methods.usam import USAM
     from lowland.methods.vasso import VaSSO
     from lowland.methods.wsam import WSAM
-    from lowland.observe.measure import measure
+    from lowland.operators.fisher import fisher
+    from lowland.operators.gauss_newton import gauss_newton
+    from lowland.operators.hessian import hessian
+    from lowland.operators.jacobian import jacobian
+    from lowland.operators.nme import nme
+    from lowland.operators.problem import problem
     from lowland.penalties.bar import BAR
     from lowland.penalties.debiased_ema import DebiasedEMA
     from lowland.penalties.ema import EMA
@@ -102,12 +112,22 @@ __all__ = [
     "VaSSO",
     "WarmUp",
     "ball",
+    "density",
+    "fisher",
     "fit",
+    "gauss_newton",
+    "hessian",
+    "jacobian",
     "measure",
+    "nme",
     "no_bias",
     "no_norm",
     "norm_only",
     "objective",
+    "probe",
+    "problem",
+    "top",
+    "trace",
 ]
 
 HOMES = {
@@ -126,6 +146,11 @@ HOMES = {
     "lowland.engine.method": ("Method",),
     "lowland.engine.objective": ("objective",),
     "lowland.engine.request": ("ball",),
+    "lowland.estimate.density": ("density",),
+    "lowland.estimate.top": ("top",),
+    "lowland.estimate.trace": ("trace",),
+    "lowland.measuring.measure": ("measure",),
+    "lowland.measuring.probe": ("probe",),
     "lowland.methods.ae_sam": ("AESAM",),
     "lowland.methods.asam": ("ASAM",),
     "lowland.methods.bsam": ("BSAM",),
@@ -158,7 +183,12 @@ HOMES = {
     "lowland.methods.usam": ("USAM",),
     "lowland.methods.vasso": ("VaSSO",),
     "lowland.methods.wsam": ("WSAM",),
-    "lowland.observe.measure": ("measure",),
+    "lowland.operators.fisher": ("fisher",),
+    "lowland.operators.gauss_newton": ("gauss_newton",),
+    "lowland.operators.hessian": ("hessian",),
+    "lowland.operators.jacobian": ("jacobian",),
+    "lowland.operators.nme": ("nme",),
+    "lowland.operators.problem": ("problem",),
     "lowland.penalties.bar": ("BAR",),
     "lowland.penalties.debiased_ema": ("DebiasedEMA",),
     "lowland.penalties.ema": ("EMA",),

@@ -22,6 +22,7 @@ EXAMPLES = """Examples:
 
   lowland study sam_lowers_feature_rank     train, measure, judge
   lowland compare --methods sgd sam:rho=0.1 --data digits --seeds 3
+  lowland measure weights.pt --model conv --data digits --what rank curvature
   lowland list                              what there is
   lowland show sam                          one thing: settings, how to use it
   lowland runs --verdict fails              past runs in which a claim failed
@@ -66,6 +67,16 @@ def _app() -> App:
         study.command(_never, name=name, help=_summary(name))
     app.command(study)
     app.command(_never, name="compare", help="Compare any methods on any data and model, over seeds; no claims.")
+    app.command(
+        "lowland.commands.measure:measure_checkpoint",
+        name="measure",
+        help="Measure a trained network; write a page.",
+    )
+    app.command(
+        "lowland.commands.measure:compare_checkpoints",
+        name="compare-checkpoints",
+        help="Measure two trained networks side by side; write a page.",
+    )
     app.command("lowland.commands.listing:list_things", name="list", help="List what there is, one line each.")
     app.command("lowland.commands.show:show", name="show", help="Say what one thing is and how to use it.")
     app.command("lowland.commands.past:list_runs", name="runs", help="List past runs and their verdicts.")

@@ -1,4 +1,4 @@
-"""What every measurement in the catalog must obey; no measurement is named here."""
+"""What every measurement of features, outputs or weights must obey; no measurement is named here."""
 
 import copy
 import dataclasses
@@ -12,9 +12,13 @@ import torch
 from torch import nn
 
 from lowland import catalog
-from lowland.observe.measure import measure
-from lowland.observe.measurement import Measurement
+from lowland.measuring.measure import measure
+from lowland.observe.measurement import Measurement, WeightMeasurement
 
+KINDS = {name: catalog.load("measurements", name) for name in catalog.names("measurements")}
+STREAMING = [name for name, kind in KINDS.items() if issubclass(kind, Measurement)]
+OF_WEIGHTS = [name for name, kind in KINDS.items() if issubclass(kind, WeightMeasurement)]
+NAMES = [*STREAMING, *OF_WEIGHTS]
 CLASSES = 3
 SPLITS = {"train": 40, "test": 30, "bank": 50, "query": 20}
 
@@ -25,7 +29,8 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv, self.norm, self.act = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True)
-        self.drop, self.head = nn.Dropout(0.5), nn.Linear(64, CLASSES)
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, CLASSES))
         self.passes = []
 
     def forward(self, x):
@@ -33,9 +38,19 @@ class Net(nn.Module):
         return self.head(self.drop(self.act(self.norm(self.conv(x))).flatten(1)))
 
 
-@pytest.fixture(params=catalog.names("measurements"))
+@pytest.fixture(params=STREAMING + OF_WEIGHTS)
 def measurement(request):
-    return catalog.build("measurements", request.param)
+    return KINDS[request.param]()
+
+
+@pytest.fixture(params=STREAMING)
+def streaming(request):
+    return KINDS[request.param]()
+
+
+@pytest.fixture(params=OF_WEIGHTS)
+def of_weights(request):
+    return KINDS[request.param]()
 
 
 @pytest.fixture
@@ -79,7 +94,7 @@ def traces(model):
 
 
 def test_is_a_frozen_value_with_defaults(measurement):
-    assert isinstance(measurement, Measurement)
+    assert isinstance(measurement, Measurement | WeightMeasurement)
     assert measurement == type(measurement)()
     with pytest.raises(dataclasses.FrozenInstanceError):
         measurement.on = "train"
@@ -89,7 +104,7 @@ def test_leaves_no_trace(measurement, model):
     model(data()["train"][0][0]).square().sum().backward()
     model.norm.eval()
     before = traces(model)
-    measure(model, data(), measurement)
+    measure(model, None, data(), measurement)
     after = traces(model)
     for tensor, other in zip(before[0], after[0], strict=True):
         assert torch.equal(tensor, other)
@@ -98,72 +113,89 @@ def test_leaves_no_trace(measurement, model):
     assert before[4:] == after[4:]
 
 
-def test_takes_one_pass_over_each_split_it_reads(measurement, model):
-    measure(model, data(), measurement)
-    read = {split for group in measurement.groups(tuple(SPLITS)) for split in group}
+def test_takes_one_pass_over_each_split_it_reads(streaming, model):
+    measure(model, None, data(), streaming)
+    read = {split for group in streaming.groups(tuple(SPLITS)) for split in group}
     assert sum(model.passes) == sum(n for split, n in SPLITS.items() if split in read)
 
 
+def test_reads_weights_without_a_pass_and_without_data(of_weights, model):
+    found = measure(model, None, data(), of_weights)
+    assert model.passes == []
+    assert found == measure(model, None, {}, of_weights) == measure(model, None, [], of_weights)
+    assert found
+
+
 def test_same_seed_same_value(measurement, model):
-    first, again = (values(measure(model, data(), measurement)) for _ in range(2))
+    first, again = (values(measure(model, None, data(), measurement)) for _ in range(2))
     torch.testing.assert_close(first, again, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("change", [{"order": 1}, {"size": 1}, {"size": 7}, {"size": 1000}])
 def test_order_and_size_of_batches_do_not_matter(measurement, model, change):
-    one, other = values(measure(model, data(), measurement)), values(measure(model, data(**change), measurement))
+    one, other = (
+        values(measure(model, None, data(), measurement)),
+        values(measure(model, None, data(**change), measurement)),
+    )
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
 def test_shares_the_pass_with_all_others(measurement, model):
-    others = [catalog.build("measurements", name) for name in catalog.names("measurements")]
-    alone = values(measure(model, data(), measurement))
-    together = values(measure(model, data(), [*others, measurement])[-len(alone) :])
+    others = [KINDS[name]() for name in NAMES]
+    alone = values(measure(model, None, data(), measurement))
+    together = values(measure(model, None, data(), [*others, measurement])[-len(alone) :])
     torch.testing.assert_close(together, alone, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_models_of_every_precision_give_nearly_the_same(measurement, model, dtype):
-    exact = {(r.name, r.site) for r in measure(model, data(), measurement)}
-    found = measure(model.to(dtype), data(), measurement)
+    exact = {(r.name, r.site) for r in measure(model, None, data(), measurement)}
+    found = measure(model.to(dtype), None, data(), measurement)
     assert {(r.name, r.site) for r in found} == exact
     assert all(np.isfinite(r.value) for r in found)
 
 
 def test_readings_are_lines_of_json_that_state_their_split_unit_and_fields(measurement, model):
-    for reading in measure(model, data(), measurement):
+    facts = {"split", "examples"} if isinstance(measurement, Measurement) else set()
+    for reading in measure(model, None, data(), measurement):
         row = json.loads(json.dumps(reading.row()))
-        assert {*measurement.settings(), "split", "examples"} - {"levels"} <= {*row, "threshold"}
+        assert {*measurement.settings(), *facts} - {"levels"} <= {*row, "threshold"}
         assert reading.stderr is None or reading.stderr >= 0
 
 
-def test_empty_data_are_refused_by_words(measurement, model):
+def test_empty_data_are_refused_by_words(streaming, model):
     with pytest.raises(ValueError, match=r"data must hold at least one batch.*got none in split"):
-        measure(model, {name: [] for name in SPLITS}, measurement)
+        measure(model, None, {name: [] for name in SPLITS}, streaming)
 
 
-def test_answers_that_are_not_finite_are_refused_by_words(measurement, model):
+def test_answers_that_are_not_finite_are_refused_by_words(streaming, model):
     before = traces(model)[1]
     nn.init.constant_(model.conv.bias, float("nan"))
     with pytest.raises(
-        ValueError, match=r"(Layer 'conv'|The model) must answer with finite numbers, got inf or nan"
+        ValueError, match=r"(Layer '[a-z.0-9]+'|The model) must answer with finite numbers, got inf or nan"
     ):
-        measure(model, data(), measurement)
+        measure(model, None, data(), streaming)
     assert traces(model)[1] == before
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in catalog.names("measurements") if catalog.load("measurements", n).FEATURES]
-)
+def test_weights_that_are_not_finite_are_refused_by_words(of_weights, model):
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, float("nan"))
+    with pytest.raises(
+        ValueError, match=r"Weights? 'conv.weight'|'head.0' and 'head.2' must be finite, got inf or nan"
+    ):
+        measure(model, None, [], of_weights)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(KINDS[name](), "layers")])
 def test_unknown_layers_are_refused_by_words(name, model):
-    measurement = catalog.build("measurements", name)
     with pytest.raises(LookupError, match=r"no layer called 'nrom'. Did you mean norm"):
-        measure(model, data(), dataclasses.replace(measurement, layers=("nrom",)))
+        measure(model, None, data(), KINDS[name](layers=("nrom", "conv")))
 
 
-def test_unknown_splits_are_refused_by_words(measurement, model):
+def test_unknown_splits_are_refused_by_words(streaming, model):
     with pytest.raises(LookupError, match=r"needs the splits .*'tset'.*got 'train'"):
-        measure(model, data(), dataclasses.replace(measurement, on=("tset", "train")))
+        measure(model, None, data(), dataclasses.replace(streaming, on=("tset", "train")))
 
 
 def test_says_what_it_costs_and_documents_every_field(measurement):

@@ -4,12 +4,12 @@ import torch
 from torch import nn
 
 from lowland.measurements.accuracy import Accuracy
-from lowland.observe.measure import measure
+from lowland.measuring.measure import measure
 
 
 def accuracy(scores, labels, size=3):
     data = list(zip(torch.tensor(scores).split(size), torch.tensor(labels).split(size), strict=True))
-    return measure(nn.Identity(), data, Accuracy())[0]
+    return measure(nn.Identity(), None, data, Accuracy())[0]
 
 
 def test_is_the_share_of_right_answers_with_its_binomial_error():
@@ -25,5 +25,5 @@ def test_among_equal_scores_the_smallest_class_counts():
 
 def test_each_split_has_its_own_reading():
     right, wrong = (torch.eye(2), torch.tensor([0, 1])), (torch.eye(2), torch.tensor([1, 0]))
-    found = measure(nn.Identity(), {"train": [right], "test": [wrong]}, Accuracy())
+    found = measure(nn.Identity(), None, {"train": [right], "test": [wrong]}, Accuracy())
     assert [(r.settings["split"], r.value) for r in found] == [("train", 1.0), ("test", 0.0)]

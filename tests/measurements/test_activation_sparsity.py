@@ -5,12 +5,12 @@ from torch import nn
 
 from lowland.measurements import activation_sparsity
 from lowland.measurements.activation_sparsity import ActivationSparsity, distinct
-from lowland.observe.measure import measure
+from lowland.measuring.measure import measure
 
 
 def readings(rows, size=64, **fields):
     data = [(part, torch.zeros(len(part))) for part in rows.split(size)]
-    return measure(nn.Sequential(nn.Identity()), data, ActivationSparsity(layers="0", **fields))
+    return measure(nn.Sequential(nn.Identity()), None, data, ActivationSparsity(layers="0", **fields))
 
 
 def values(rows, size=64, **fields):
@@ -100,6 +100,12 @@ def test_layers_too_wide_for_correlations_have_no_readings_of_copies(monkeypatch
     found = readings(torch.randn(20, 4))
     assert {r.name for r in found} == {"density", "active_units", "dead_units"}
     assert {r.settings["duplicates"] for r in found} == {None}
+
+
+def test_batches_of_different_width_are_refused_by_words():
+    data = [(torch.randn(8, 4), torch.zeros(8)), (torch.randn(8, 3), torch.zeros(8))]
+    with pytest.raises(ValueError, match=r"Layer '0' must answer with 4 features to every batch.*got 3"):
+        measure(nn.Sequential(nn.Identity()), None, data, ActivationSparsity(layers="0"))
 
 
 @pytest.mark.parametrize(

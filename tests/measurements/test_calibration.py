@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from lowland.measurements.calibration import Calibration
-from lowland.observe.measure import measure
+from lowland.measuring.measure import measure
 
 
 def readings(scores, labels, size=64, **fields):
     data = list(zip(scores.split(size), labels.split(size), strict=True))
-    return {r.name: r for r in measure(nn.Identity(), data, Calibration(**fields))}
+    return {r.name: r for r in measure(nn.Identity(), None, data, Calibration(**fields))}
 
 
 def reference(scores, labels, bins):

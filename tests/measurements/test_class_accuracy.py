@@ -6,12 +6,12 @@ from torch import nn
 
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.class_accuracy import ClassAccuracy
-from lowland.observe.measure import measure
+from lowland.measuring.measure import measure
 
 
 def readings(scores, labels, size=2):
     data = list(zip(scores.split(size), torch.tensor(labels).split(size), strict=True))
-    return measure(nn.Identity(), data, [ClassAccuracy(), Accuracy()])
+    return measure(nn.Identity(), None, data, [ClassAccuracy(), Accuracy()])
 
 
 def test_each_class_has_the_share_of_its_own_examples_with_the_binomial_error():

@@ -6,7 +6,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from lowland.measurements.knn_transfer import KnnTransfer, knn_classes
-from lowland.observe.measure import measure
+from lowland.measuring.measure import measure
 
 
 def clouds(n, classes=4, d=6):
@@ -16,7 +16,9 @@ def clouds(n, classes=4, d=6):
 
 def reading(bank, query, size=64, **fields):
     batched = {name: [(bank_or_query[0], bank_or_query[1])] for name, bank_or_query in (("a", bank), ("b", query))}
-    return measure(nn.Sequential(nn.Identity()), batched, KnnTransfer(layers="0", on=("a", "b"), **fields))[0]
+    return measure(nn.Sequential(nn.Identity()), None, batched, KnnTransfer(layers="0", on=("a", "b"), **fields))[
+        0
+    ]
 
 
 def test_agrees_with_scikit_learn():
@@ -68,9 +70,15 @@ def test_more_neighbours_than_examples_are_refused_by_words():
         reading(clouds(5), clouds(5))
 
 
+def test_splits_of_different_width_are_refused_by_words():
+    (x, y), query = clouds(40), clouds(30)
+    with pytest.raises(ValueError, match=r"Layer '0' must answer with 5 features to every batch.*got 6"):
+        reading((x[:, :5], y), query)
+
+
 def test_missing_splits_are_refused_by_words():
     with pytest.raises(LookupError, match=r"KnnTransfer needs the splits 'bank', 'query' .*got 'data'"):
-        measure(nn.Identity(), [clouds(20)], KnnTransfer())
+        measure(nn.Identity(), None, [clouds(20)], KnnTransfer())
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lowland.measurements.train_test_gap import TrainTestGap
-from lowland.observe.measure import measure
+from lowland.measuring.measure import measure
 
 
 def gaps(train, test):
-    found = measure(nn.Identity(), {"test": [test], "train": [train]}, TrainTestGap())
+    found = measure(nn.Identity(), None, {"test": [test], "train": [train]}, TrainTestGap())
     return {r.name: r for r in found}
 
 

@@ -7,8 +7,8 @@ from lowland.observe.features import default_layers, features, layer_of
 
 def seen_by(model, layers, x):
     found = {}
-    with features(model, layers, lambda site, value: found.update({site: value.clone()})):
-        model(x)
+    with features(model, layers, lambda site, value, _: found.update({site: value.clone()})):
+        model(*x) if isinstance(x, tuple) else model(x)
     return found
 
 
@@ -49,6 +49,28 @@ def test_reads_inside_a_transformer_whose_fast_path_skips_modules():
     model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     with torch.no_grad():
         assert set(seen_by(model, ["linear1", "norm2"], torch.randn(2, 3, 8))) == {"linear1", "norm2"}
+
+
+def test_reads_the_projection_that_attention_multiplies_by_without_calling_it():
+    class Self(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x):
+            return self.attention(x, x, x)[0]
+
+    model, x = Self().eval(), torch.randn(2, 3, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(seen_by(model, ["attention.out_proj"], x)["attention.out_proj"], model(x))
+        assert set(seen_by(model.attention, ["out_proj"], (x, x, x))) == {"out_proj"}
+
+
+def test_hands_over_what_the_layer_was_given():
+    given, model, x = [], nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.randn(5, 3)
+    with features(model, ["1"], lambda site, value, inputs: given.append(inputs)):
+        model(x)
+    torch.testing.assert_close(given, [model[0](x).detach()])
 
 
 def test_no_hook_is_left_after_an_exception():

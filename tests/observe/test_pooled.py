@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lowland.observe.pooled import pooled
+from lowland.observe.pooled import pooled, refuse_other_width
 
 
 def test_flatten_keeps_all_in_order():
@@ -32,6 +32,23 @@ def test_first_refuses_maps_by_words():
         pooled(torch.ones(2, 3, 4, 4), "first")
 
 
+def test_tokens_and_positions_become_rows():
+    maps, tokens = torch.randn(2, 3, 4, 5), torch.randn(2, 7, 3)
+    torch.testing.assert_close(pooled(tokens, "tokens"), torch.cat([tokens[0], tokens[1]]))
+    torch.testing.assert_close(
+        pooled(maps, "tokens"), torch.stack([m[:, i, j] for m in maps for i in range(4) for j in range(5)])
+    )
+    torch.testing.assert_close(pooled(tokens[:, 0], "tokens"), tokens[:, 0])
+
+
 def test_an_unknown_pooling_lists_the_choices():
-    with pytest.raises(ValueError, match="pool must be one of flatten, mean, first, got 'max'"):
+    with pytest.raises(ValueError, match="pool must be one of flatten, mean, first, tokens, got 'max'"):
         pooled(torch.ones(2, 3), "max")
+
+
+def test_another_width_than_before_is_refused_by_words():
+    refuse_other_width("act", torch.ones(2, 3), 3)
+    with pytest.raises(
+        ValueError, match=r"Layer 'act' must answer with 4 features to every batch.*got 3. For seq"
+    ):
+        refuse_other_width("act", torch.ones(2, 3), 4)

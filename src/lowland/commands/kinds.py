@@ -76,7 +76,7 @@ KINDS = (
         word="measurements",
         folder="measurements",
         flag="",
-        python="readings = lowland.measure(model, batches, [{}()])",
+        python="readings = lowland.measure(model, loss, batches, [{}()])",
     ),
     Kind(
         title="Models",

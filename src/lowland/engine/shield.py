@@ -29,18 +29,21 @@ class Shield:
     def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
             return self
-        for number in SIGNALS:
-            handler = signal.getsignal(number)
-            if callable(handler):
-                self._previous[number] = handler
-                signal.signal(number, self._receive)
+        try:
+            for number in SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._previous[number] = handler
+                    signal.signal(number, self._receive)
+        except BaseException:  # raised by a handler of a signal that came between
+            self._put_back()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._put_back()
         self._deliver()
 
     @contextmanager
@@ -52,6 +55,11 @@ class Shield:
             yield
         finally:
             self._open = False
+
+    def _put_back(self) -> None:
+        """Give all signals back to their handlers; Ctrl-C last, so that it cannot cut this short."""
+        for number, handler in reversed(self._previous.items()):
+            signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._waiting.append((number, frame))

@@ -1,4 +1,4 @@
-"""Training with a method under Lightning: a callback; automatic optimisation is kept."""
+"""Under Lightning: training with a method, automatic optimisation kept, and measuring meanwhile; callbacks."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +14,12 @@ from lowland.engine.bind import Engine
 from lowland.engine.method import Method
 from lowland.integrations.check_method import check_method
 from lowland.integrations.fresh import fresh
+from lowland.integrations.probes import check_probes, load_probes
 from lowland.integrations.substituted import substituted
+from lowland.measuring.probe import Probe
 from lowland.types import State
 
-__all__ = ["MethodCallback"]
+__all__ = ["MethodCallback", "ProbeCallback"]
 
 
 class MethodCallback(Callback):
@@ -126,6 +128,37 @@ class MethodCallback(Callback):
         for p, grad in self._gradients:
             p.grad = grad
         self._gradients = []
+
+
+class ProbeCallback(Callback):
+    """Measures while Lightning trains: ``Trainer(callbacks=[ProbeCallback(lowland.probe(module.net, ...))])``.
+
+    Steps are the optimiser's; ``probe.step(0)`` before training measures the start. Checkpoints hold where the
+    probes are, and a resumed run goes on in their files.
+
+    Args:
+        probes: One or several, made by :func:`lowland.probe`, of the module that trains or of a part of it.
+
+    Raises:
+        TypeError: If one is no probe, or there is none.
+    """
+
+    def __init__(self, *probes: Probe) -> None:
+        check_probes(probes)
+        self.probes = probes
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
+        """Measure where it is due."""
+        for probe in self.probes if trainer.global_step else ():
+            probe.step(trainer.global_step)
+
+    def state_dict(self) -> State:
+        """Where the probes are."""
+        return {"probes": [probe.state_dict() for probe in self.probes]}
+
+    def load_state_dict(self, state_dict: State) -> None:
+        """Go on from there."""
+        load_probes(self.probes, state_dict["probes"])
 
 
 class _NoLossError(Exception):

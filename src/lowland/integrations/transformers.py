@@ -1,4 +1,4 @@
-"""Training with a method under the Trainer of Hugging Face Transformers."""
+"""Under the Trainer of Hugging Face Transformers: training with a method, and measuring meanwhile."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -7,20 +7,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lowland.engine.bind import Engine
 from lowland.engine.method import Method
 from lowland.integrations.accelerate import backward, bind
 from lowland.integrations.check_method import check_method
 from lowland.integrations.fresh import fresh
+from lowland.integrations.probes import check_probes, load_probes
 from lowland.integrations.substituted import substituted
+from lowland.measuring.probe import Probe
 from lowland.types import State
 
-__all__ = ["MethodTrainer"]
+__all__ = ["MethodTrainer", "ProbeCallback"]
 
 FILE = "lowland.pt"
 """The method's state, in a checkpoint's folder."""
+
+PROBES = "lowland-probes.pt"
+"""Where the probes are, likewise."""
 
 
 class MethodTrainer(Trainer):
@@ -104,6 +109,47 @@ class MethodTrainer(Trainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None and Path(checkpoint, FILE).exists():
             self._state = torch.load(Path(checkpoint, FILE), map_location="cpu", weights_only=True)
+
+
+class ProbeCallback(TrainerCallback):
+    """Measures while a ``Trainer`` trains: ``Trainer(..., callbacks=[ProbeCallback(lowland.probe(model, ...))])``.
+
+    Steps are the optimiser's; ``probe.step(0)`` before training measures the start. Checkpoints hold where the
+    probes are, and a resumed run goes on in their files.
+
+    Args:
+        probes: One or several, made by :func:`lowland.probe`, of the model that trains.
+
+    Raises:
+        TypeError: If one is no probe, or there is none.
+    """
+
+    def __init__(self, *probes: Probe) -> None:
+        check_probes(probes)
+        self.probes = probes
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: object, **__: object) -> None:
+        """Go on from the checkpoint; where it holds no probes, from its step."""
+        file = _probes_file(args, state)
+        if file.exists():
+            load_probes(self.probes, torch.load(file, map_location="cpu", weights_only=True))
+        elif state.global_step:
+            for probe in self.probes:
+                probe.rewind(state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: object, **__: object) -> None:
+        """Measure where it is due."""
+        for probe in self.probes:
+            probe.step(state.global_step)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Keep where the probes are beside the checkpoint."""
+        if state.is_world_process_zero:
+            torch.save([probe.state_dict() for probe in self.probes], _probes_file(args, state))
+
+
+def _probes_file(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(args.output_dir or "", f"checkpoint-{state.global_step}", PROBES)
 
 
 class _BindAtStart(TrainerCallback):

@@ -10,7 +10,7 @@ from torch import Tensor
 from lowland.checks import at_least, fraction, one_of
 from lowland.observe.average import Average
 from lowland.observe.measurement import Batch, Measurement
-from lowland.observe.pooled import POOLINGS, pooled
+from lowland.observe.pooled import POOLINGS, pooled, refuse_other_width
 from lowland.observe.reading import Reading
 from lowland.observe.scatter import Scatter
 
@@ -125,6 +125,7 @@ class _Tally:
         rows = pooled(batch.values, self.measurement.pool)
         if batch.site not in self.units:
             self.units[batch.site] = _Units(self.measurement, rows.shape[1], rows.device)
+        refuse_other_width(batch.site, rows, self.units[batch.site].width)
         self.units[batch.site].add(rows)
 
     def finish(self) -> list[Reading]:

@@ -12,7 +12,7 @@ from lowland.checks import one_of, whole
 from lowland.observe.average import Average
 from lowland.observe.class_scores import class_labels
 from lowland.observe.measurement import Batch, Measurement
-from lowland.observe.pooled import POOLINGS, pooled
+from lowland.observe.pooled import POOLINGS, pooled, refuse_other_width
 from lowland.observe.reading import Reading
 
 __all__ = ["KnnTransfer", "knn_classes"]
@@ -94,14 +94,16 @@ class _Tally:
     splits: tuple[str, ...]
     features: defaultdict[tuple[str, str], list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     labels: defaultdict[tuple[str, str], list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    widths: dict[str, int] = field(default_factory=dict)
 
     def update(self, batch: Batch) -> None:
-        where = batch.site, batch.split
+        where, rows = (batch.site, batch.split), pooled(batch.values, self.measurement.pool)
+        refuse_other_width(batch.site, rows, self.widths.setdefault(batch.site, rows.shape[1]))
         self.labels[where].append(class_labels(batch, "KnnTransfer"))
-        self.features[where].append(pooled(batch.values, self.measurement.pool).clone())
+        self.features[where].append(rows.clone())
 
     def finish(self) -> list[Reading]:
-        return [self._reading(site) for site in dict.fromkeys(site for site, _ in self.features)]
+        return [self._reading(site) for site in self.widths]
 
     def _reading(self, site: str) -> Reading:
         bank, query = (torch.cat(self.labels[site, split]) for split in self.splits)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lowland.calling import call
 
-__all__ = ["first_tensor", "forward", "home"]
+__all__ = ["first_tensor", "forward", "given_tensor", "home", "moved"]
 
 
 def forward(model: nn.Module, inputs: Any) -> Any:  # noqa: ANN401 - inputs and outputs are the model's business
@@ -25,7 +25,7 @@ def forward(model: nn.Module, inputs: Any) -> Any:  # noqa: ANN401 - inputs and 
         The model's own output.
     """
     device, dtype = home(model)
-    return call(model, _moved(inputs, device, dtype))
+    return call(model, moved(inputs, device, dtype))
 
 
 def home(model: nn.Module) -> tuple[torch.device | None, torch.dtype | None]:
@@ -61,6 +61,12 @@ def first_tensor(output: Any, owner: str) -> Tensor:  # noqa: ANN401 - a layer m
     return found
 
 
+def given_tensor(args: Any) -> Tensor | None:  # noqa: ANN401 - a layer may be given anything
+    """The first tensor among a layer's positional inputs, detached; None if there is none."""
+    found = _first(args)
+    return None if found is None else found.detach()
+
+
 def _first(output: object) -> Tensor | None:
     if isinstance(output, Tensor):
         return output
@@ -70,11 +76,12 @@ def _first(output: object) -> Tensor | None:
     return next((found for found in map(_first, parts) if found is not None), None)
 
 
-def _moved(inputs: Any, device: torch.device | None, dtype: torch.dtype | None) -> Any:  # noqa: ANN401 - see forward
+def moved(inputs: Any, device: torch.device | None, dtype: torch.dtype | None) -> Any:  # noqa: ANN401 - see forward
+    """Tensors, in whatever container, on a device; floating ones in a dtype. None leaves them as they are."""
     if isinstance(inputs, Tensor):
         return inputs.to(device or inputs.device, dtype if inputs.is_floating_point() else None, non_blocking=True)
     if isinstance(inputs, Mapping):
-        return {key: _moved(value, device, dtype) for key, value in inputs.items()}
+        return {key: moved(value, device, dtype) for key, value in inputs.items()}
     if isinstance(inputs, tuple | list):
-        return [_moved(value, device, dtype) for value in inputs]
+        return [moved(value, device, dtype) for value in inputs]
     return inputs

@@ -1,15 +1,15 @@
-"""What a measurement is: a frozen value that starts a tally, which looks at batches as they go by."""
+"""What a measurement is: a frozen value that looks at batches as they go by, or at the weights alone."""
 
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowland.observe.reading import Reading
 
-__all__ = ["Batch", "Measurement", "Tally"]
+__all__ = ["Batch", "Measurement", "Tally", "WeightMeasurement"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,10 @@ class Batch:
     """The answer: the first tensor in it, (n, ...)."""
     targets: Tensor
     """The loader's targets, on the same device, (n, ...)."""
+    layer: nn.Module | None = None
+    """The layer itself; None for the model as a whole."""
+    given: Tensor | None = None
+    """The first tensor that the layer was given by position; None for the model as a whole."""
 
 
 class Tally(Protocol):
@@ -44,7 +48,7 @@ class Tally(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measurement(ABC):
-    """Base class of all measurements: a value with a ``start`` and a few facts.
+    """Base class of the measurements that need data: a value with a ``start`` and a few facts.
 
     To add one, write ``measurements/your_name.py`` with a frozen dataclass ``YourName(Measurement)`` and its test.
     The order of the batches and their size must not matter to the readings.
@@ -61,6 +65,18 @@ class Measurement(ABC):
     @abstractmethod
     def start(self, splits: tuple[str, ...]) -> Tally:
         """A fresh, empty tally for the splits that share it (in the order of ``SPLITS`` if it compares)."""
+
+    def chosen(self, model: nn.Module) -> tuple[str, ...] | None:
+        """Names of the layers it insists on, if any: those the caller named, unless it knows better.
+
+        Args:
+            model: The model that is to be measured.
+
+        Returns:
+            Names of layers or sites; None for the default layers.
+        """
+        named = getattr(self, "layers", None)
+        return (named,) if isinstance(named, str) else named
 
     def groups(self, given: Sequence[str]) -> list[tuple[str, ...]]:
         """Which splits share a tally: each alone, or all that are compared.
@@ -83,8 +99,7 @@ class Measurement(ABC):
 
     def settings(self) -> dict[str, Any]:
         """The fields as plain JSON values, without ``on`` and ``layers``, which each reading states itself."""
-        fields = {k: v for k, v in dataclasses.asdict(self).items() if k not in ("on", "layers")}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+        return _plain(self)
 
     def _missing(self, wanted: Sequence[str], given: Sequence[str]) -> str:
         needs = ", ".join(repr(name) for name in wanted)
@@ -93,3 +108,25 @@ class Measurement(ABC):
             f"{type(self).__name__} needs the splits {needs}{roles}, got {', '.join(map(repr, given))}. "
             "Pass data as a mapping from split to batches, or name the splits with on=."
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightMeasurement(ABC):
+    """Base class of the measurements that read weights alone: no data are looked at, and no pass is made.
+
+    To add one, write ``measurements/your_name.py`` with a frozen dataclass ``YourName(WeightMeasurement)`` and its
+    test.
+    """
+
+    @abstractmethod
+    def read(self, model: nn.Module) -> list[Reading]:
+        """The readings of ``model``, in eval mode under no_grad; whatever it changes is put back afterwards."""
+
+    def settings(self) -> dict[str, Any]:
+        """The fields as plain JSON values, without ``layers``, which each reading states itself."""
+        return _plain(self)
+
+
+def _plain(measurement: Measurement | WeightMeasurement) -> dict[str, Any]:
+    fields = {k: v for k, v in dataclasses.asdict(measurement).items() if k not in ("on", "layers")}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}

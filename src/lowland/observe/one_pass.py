@@ -40,7 +40,8 @@ class OnePass:
     the pass is that of a plain one.
 
     Which sites there are is settled by the first batch. A default layer that does not answer with one row for
-    each example (an attention's weights, a time-major sequence) is left out; one that the caller named raises.
+    each example (an attention's weights, a time-major sequence), or answers with whole numbers, is left out; one
+    that the caller named raises.
 
     Args:
         model: In the mode it is to be measured in, under no_grad if no graph is wanted.
@@ -111,11 +112,12 @@ class OnePass:
                 "Name the layers that always run with layers=."
             )
 
-    def _read(self, site: str, values: Tensor) -> None:
+    def _read(self, site: str, values: Tensor, given: Tensor | None = None) -> None:
         self.now.add(site)
         rows = values.ndim > 0 and len(values) == len(self.targets)
+        features = values.is_floating_point() or not site
         if not self.settled:
-            self.ran[site] = rows or self._is_insisted(site)
+            self.ran[site] = (rows and features) or self._is_insisted(site)
         if not self.ran.get(site, False):
             return
         if not rows:
@@ -123,9 +125,15 @@ class OnePass:
                 f"{_called(site)} must answer with one row for each of the {len(self.targets)} examples "
                 f"of a batch, got shape {tuple(values.shape)}. Name other layers with layers=."
             )
+        if not features:
+            raise ValueError(
+                f"{_called(site)} must answer with floating-point features, got {values.dtype}. "
+                "Name other layers with layers=."
+            )
         total = _sum(values)
         self.sums[site] = self.sums[site] + total if site in self.sums else total
-        batch = Batch(split=self.split, site=site, values=values, targets=self.targets)
+        layer = self.model.get_submodule(layer_of(site)) if site else None
+        batch = Batch(split=self.split, site=site, layer=layer, given=given, values=values, targets=self.targets)
         for task in self.tasks:
             if task.reads(site, self.defaults):
                 task.tally.update(batch)

@@ -37,7 +37,7 @@ class Sketch:
     def __call__(self, rows: Tensor) -> Tensor:
         """Rows (n, d) to rows (n, m)."""
         order, signs = self.order.to(rows.device), self.signs.to(rows.device, rows.dtype)
-        mixed = rows[:, order] * signs
+        mixed = rows.index_select(1, order).mul_(signs)
         full = mixed.shape[1] - mixed.shape[1] % self.size
         out = mixed[:, :full].unflatten(1, (-1, self.size)).sum(1)
         out[:, : mixed.shape[1] - full] += mixed[:, full:]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lowland.observe.pooled import refuse_other_width
 from lowland.observe.scatter import Scatter, add_gram, centred
 from lowland.observe.sketch import Sketch
 
@@ -10,6 +11,9 @@ __all__ = ["Spectrum"]
 
 CHUNK = 512
 """Rows that are multiplied at once after the first fold."""
+
+COLUMNS = 2048
+"""Columns that are multiplied at once while there are fewer rows than columns."""
 
 DOMINANT = 1e4
 """A mean with this many times the energy of the rest would cost digits if added to the scatter matrix."""
@@ -46,11 +50,19 @@ class Spectrum:
         self._dtype = torch.float64
 
     def add(self, rows: Tensor) -> None:
-        """Take in rows of shape (n, d), float32 or float64; they are copied."""
+        """Take in rows of shape (n, d), float32 or float64; they are copied.
+
+        Raises:
+            ValueError: If d is not that of the rows before.
+        """
+        refuse_other_width(self.name, rows, self.width or rows.shape[1])
         self.count += len(rows)
         self.width = rows.shape[1]
         self._dtype = rows.dtype
-        self._held.append(rows.clone())
+        if self._scatter and not self.sketch and not self._held and len(rows) >= CHUNK:
+            self._scatter.add(rows)
+            return
+        self._held.append(self.sketch(rows) if self.sketch else rows.clone())
         if sum(map(len, self._held)) > self._room():
             self._fold()
 
@@ -88,27 +100,29 @@ class Spectrum:
         return self.limit if self.width > self.limit else max(self.width, CHUNK)
 
     def _fold(self) -> None:
-        rows = torch.cat(self._held)
-        self._held = []
         if self._scatter is None and self.width > self.limit:
             self.sketch = Sketch(self.width, self.limit, seed=self.seed, name=self.name)
-        rows = rows if self.sketch is None else self.sketch(rows)
+            self._held = [self.sketch(rows) for rows in self._held]
+        rows = torch.cat(self._held)
+        self._held = []
         self._scatter = self._scatter or Scatter(rows.shape[1], rows.device)
         self._scatter.add(rows)
 
     def _of_rows(self, centre: bool) -> tuple[Tensor, Tensor | None]:
         """The n x n Gram matrix; and, if the mean dominates it, the rows themselves."""
-        rows = torch.cat(self._held)
-        y, mean = centred(rows)
-        gram = torch.zeros(len(y), len(y), dtype=torch.float64, device=y.device)
-        for columns in y.T.split(4 * CHUNK):
-            add_gram(gram, columns)
+        device = self._held[0].device
+        gram = torch.zeros(self.count, self.count, dtype=torch.float64, device=device)
+        along, square = (torch.zeros(shape, dtype=torch.float64, device=device) for shape in (self.count, ()))
+        for start in range(0, self.width, COLUMNS):  # so that no second copy of all rows is made
+            y, mean = centred(torch.cat([rows[:, start : start + COLUMNS] for rows in self._held]))
+            add_gram(gram, y.T)
+            along += y.double() @ mean
+            square += mean.dot(mean)
         if centre:
             return gram, None
-        if _dominates(mean, len(y), gram):
-            return gram, rows.double()
-        along = y.double() @ mean
-        return gram + along[:, None] + along[None, :] + mean.dot(mean), None
+        if _dominates(square, self.count, gram):
+            return gram, torch.cat(self._held).double()
+        return gram + along[:, None] + along[None, :] + square, None
 
     def _of_columns(self, centre: bool) -> tuple[Tensor, Tensor | None]:
         """The d x d Gram matrix; and, if the mean dominates it, d + 1 rows with the same singular values."""
@@ -118,15 +132,16 @@ class Spectrum:
         if centre:
             return scatter.matrix, None
         mean = scatter.mean * scatter.count**0.5
-        if not _dominates(mean, 1, scatter.matrix):
+        if not _dominates(mean.dot(mean), 1, scatter.matrix):
             return torch.addr(scatter.matrix, mean, mean), None
         values, vectors = torch.linalg.eigh(scatter.matrix)
         root = values.clamp(min=0).sqrt()[:, None] * vectors.T
         return scatter.matrix, torch.cat([mean[None], root])
 
 
-def _dominates(mean: Tensor, rows: int, gram: Tensor) -> bool:
-    return bool(rows * mean.dot(mean) > DOMINANT * gram.diagonal().sum())
+def _dominates(square: Tensor, rows: int, gram: Tensor) -> bool:
+    """Whether a mean of this squared norm has much more energy than the rest."""
+    return bool(rows * square > DOMINANT * gram.diagonal().sum())
 
 
 def _clean(values: Tensor, floor: float) -> Tensor:

@@ -15,7 +15,7 @@ from lowland.measurements.calibration import Calibration
 from lowland.measurements.feature_rank import FeatureRank
 from lowland.measurements.knn_transfer import KnnTransfer
 from lowland.measurements.train_test_gap import TrainTestGap
-from lowland.observe.measure import measure
+from lowland.measuring.measure import measure
 from lowland.runs.cell import Cell
 from lowland.runs.columns import columns
 from lowland.runs.context import Context
@@ -114,5 +114,5 @@ def _look(model: nn.Module, splits: Mapping[str, Pairs], final: bool) -> Row:
         Accuracy(on=("train", "test")),
         Calibration(on=("train", "test")),
     ]
-    readings = measure(model, splits, [*seen, TrainTestGap(), KnnTransfer()] if final else seen)
+    readings = measure(model, None, splits, [*seen, TrainTestGap(), KnnTransfer()] if final else seen)
     return columns(readings)

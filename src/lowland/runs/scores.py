@@ -6,7 +6,7 @@ from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.calibration import Calibration
-from lowland.observe.measure import measure
+from lowland.measuring.measure import measure
 from lowland.runs.cell import Cell
 from lowland.runs.columns import columns
 from lowland.runs.context import Context
@@ -35,4 +35,4 @@ def score_run(settings: Training, recipe: Recipe, cell: Cell, context: Context) 
 
 def _look(model: nn.Module, data: Dataset, final: bool) -> Row:
     splits = {"train": in_order(data.train), "test": in_order(data.test)}
-    return columns(measure(model, splits, [Accuracy(), Calibration()]))
+    return columns(measure(model, None, splits, [Accuracy(), Calibration()]))

@@ -26,7 +26,7 @@ from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.class_accuracy import ClassAccuracy
-from lowland.observe.measure import measure
+from lowland.measuring.measure import measure
 from lowland.report.arms import contrast, gap
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
@@ -154,7 +154,7 @@ def run(config: Config, cell: Cell, context: Context) -> list[Row]:
 def look(config: Config, model: nn.Module, data: Dataset, final: bool) -> Row:
     """Errors in percent: over all test images, of every class, and of each group that has a class."""
     splits = {"train": in_order(data.train), "test": in_order(data.test)}
-    found = measure(model, splits, [Accuracy(), ClassAccuracy(on="test")])
+    found = measure(model, None, splits, [Accuracy(), ClassAccuracy(on="test")])
     errors = [100 * (1 - each.value) for each in found if each.name == "class_accuracy"]
     by_group = groups(config, data).items()
     means = {f"{group}_error": fmean(errors[k] for k in classes) for group, classes in by_group if classes}

@@ -1,0 +1,212 @@
+"""``lowland measure`` and ``lowland compare-checkpoints``: what training did to a network, as a page."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import Progress
+
+from lowland import catalog
+from lowland.checks import one_of, unknown, whole
+from lowland.commands.door import door
+from lowland.files import write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lowland.observe.reading import Reading
+
+__all__ = ["compare_checkpoints", "measure_checkpoint"]
+
+RADII = "rho=(0.02,0.05,0.1,0.2),steps=10,restarts=0"
+NOISES = "rho=(0.002,0.005,0.01,0.02)"
+WHAT = {
+    "scores": ("accuracy", "calibration"),
+    "rank": ("feature_rank", "weight_rank", "activation_sparsity"),
+    "sharpness": (f"sharpness:{RADII}", f"average_sharpness:{NOISES}"),
+    "curvature": ("hessian_split:probes=10", "hessian_density:probes=2,steps=24"),
+    "noise": ("gradient_noise",),
+    "forgetting": ("forgetting",),
+    "collapse": ("neural_collapse", "balancedness"),
+}
+"""Words for what belongs together; any measurement's own name, with settings, will do as well."""
+
+DEFAULT = ("scores", "rank", "sharpness", "curvature")
+
+
+def measure_checkpoint(
+    checkpoint: Path,
+    /,
+    *,
+    model: str,
+    data: str,
+    what: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = DEFAULT,
+    split: str = "test",
+    examples: int = 1000,
+    batch: int = 250,
+    loss: str = "cross_entropy",
+    out: Path = Path("runs/measure"),
+) -> int:
+    """Measure a trained network, and write a page with tables and figures.
+
+    Args:
+        checkpoint: A folder that lowland saved, a .safetensors file, or a torch.save file with a state dict.
+        model: The network that it holds: conv, resnet:depth=10,width=16, or a Python file of yours with a module.
+        data: What to measure on: digits, fashion-mnist, cifar10:train=5000.
+        what: scores, rank, sharpness, curvature, noise, forgetting, collapse, with blanks or commas between; or
+            measurements by name, with their settings, such as feature_rank:threshold=0.9.
+        split: train or test.
+        examples: The most images to take.
+        batch: Images at a time; graphs of a batch are kept in memory.
+        loss: A function of torch.nn.functional that takes outputs and targets.
+        out: Folder of the page; files with the same names are replaced.
+    """
+    return _carry_out({checkpoint.stem: checkpoint}, locals())
+
+
+def compare_checkpoints(
+    first: Path,
+    second: Path,
+    /,
+    *,
+    model: str,
+    data: str,
+    what: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = DEFAULT,
+    split: str = "test",
+    examples: int = 1000,
+    batch: int = 250,
+    loss: str = "cross_entropy",
+    out: Path = Path("runs/compare-checkpoints"),
+) -> int:
+    """Measure two trained networks on the same images, side by side, and write a page.
+
+    Args:
+        first: A folder that lowland saved, a .safetensors file, or a torch.save file with a state dict.
+        second: Another of the same network; differences are its values less the first's.
+        model: The network that they hold: conv, resnet:depth=10,width=16, or a Python file of yours with a module.
+        data: What to measure on: digits, fashion-mnist, cifar10:train=5000.
+        what: scores, rank, sharpness, curvature, noise, forgetting, collapse, with blanks or commas between; or
+            measurements by name, with their settings, such as feature_rank:threshold=0.9.
+        split: train or test.
+        examples: The most images to take.
+        batch: Images at a time; graphs of a batch are kept in memory.
+        loss: A function of torch.nn.functional that takes outputs and targets.
+        out: Folder of the page; files with the same names are replaced.
+    """
+    labels = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
+    return _carry_out(dict(zip(labels, (first, second), strict=True)), locals())
+
+
+def _carry_out(checkpoints: Mapping[str, Path], given: Mapping[str, Any]) -> int:
+    """Measure every checkpoint, write the page, and say the numbers of the whole model."""
+    from lowland.report.readings import summary_of
+
+    console, out = Console(), given["out"]
+    with door():
+        whole("examples", given["examples"])
+        whole("batch", given["batch"])
+        specs, criterion = _specs(given["what"]), _criterion(given["loss"])
+        networks, batches = _loaded(
+            checkpoints, given["model"], given["data"], given["split"], given["examples"], given["batch"]
+        )
+    settings = {k: v for k, v in given.items() if not isinstance(v, Path)} | {
+        k: str(v) for k, v in checkpoints.items()
+    }
+    with door(code=1):
+        groups = _measured(networks, criterion, {given["split"]: batches}, specs, console)
+        _publish(groups, settings, out)
+    summary = summary_of(groups)
+    if summary is not None:
+        console.print(summary.rich())
+    console.print(f"Page: {out / 'index.html'}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _specs(what: Sequence[str]) -> list[str]:
+    """The measurements that words stand for.
+
+    Raises:
+        LookupError: If a word is neither a group nor a measurement.
+    """
+    known = [*WHAT, *catalog.names("measurements")]
+    words = [word for text in what for word in ([text] if ":" in text else text.split(","))]
+    for word in words:
+        if word not in WHAT and catalog.plain(catalog.parse(word)[0]) not in map(catalog.plain, known):
+            raise LookupError(unknown("measurement", word, known))
+    return list(dict.fromkeys(spec for word in words for spec in WHAT.get(word, (word,))))
+
+
+def _loaded(
+    checkpoints: Mapping[str, Path], model: str, data: str, split: str, examples: int, batch: int
+) -> "tuple[dict[str, nn.Module], list[tuple[Tensor, Tensor]]]":
+    """The networks with their weights, and the batches to measure on."""
+    from lowland.runs.training import load_images
+    from lowland.train.weights import load_weights
+
+    one_of("split", split, ["train", "test"])
+    images = load_images(data, max(examples, 1))
+    networks: dict[str, nn.Module] = {}
+    for label, path in checkpoints.items():
+        networks[label] = catalog.build("models", model, shape=images.shape, classes=len(images.classes))
+        load_weights(path, networks[label])
+    chosen = images.train if split == "train" else images.test
+    chosen = chosen.take(min(examples, len(chosen)))
+    return networks, list(zip(chosen.x.split(batch), chosen.y.split(batch), strict=True))
+
+
+def _criterion(name: str) -> "Callable[[Any, Any], Tensor]":
+    from torch.nn import functional
+
+    if not callable(getattr(functional, name, None)):
+        raise LookupError(f"loss must be a function of torch.nn.functional, such as cross_entropy, got {name!r}.")
+    return getattr(functional, name)
+
+
+def _measured(
+    networks: "Mapping[str, nn.Module]",
+    criterion: "Callable[[Any, Any], Tensor]",
+    data: "Mapping[str, Any]",
+    specs: Sequence[str],
+    console: Console,
+) -> "dict[str, list[Reading]]":
+    """The readings of every network, with a bar that says what is being measured and how long it will take."""
+    from lowland.measuring.measure import measure
+
+    kinds = [catalog.build("measurements", spec) for spec in specs]
+    with Progress(*Progress.get_default_columns(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=len(networks) * len(kinds))
+        groups: dict[str, list[Reading]] = {}
+        for label, network in networks.items():
+            groups[label] = []
+            for spec, kind in zip(specs, kinds, strict=True):
+                bar.update(task, description=f"{label}: {spec.partition(':')[0]}")
+                groups[label] += measure(network, criterion, data, kind)
+                bar.advance(task)
+    return groups
+
+
+def _publish(groups: "Mapping[str, Sequence[Reading]]", settings: Mapping[str, Any], out: Path) -> None:
+    """Write the readings, tables, figures and the page."""
+    from lowland.report.page import Page, write_page
+    from lowland.report.readings import figures_of, tables_of
+    from lowland.runs.environment import environment
+
+    rows = [{"checkpoint": label, **reading.row()} for label, readings in groups.items() for reading in readings]
+    write_whole(out / "readings.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    names = list(groups)
+    page = Page(
+        title="compare-checkpoints" if len(names) > 1 else "measure",
+        question=f"What tells {' and '.join(names)} apart?" if len(names) > 1 else f"What is {names[0]} like?",
+        summary="Every number is measured in eval mode on the same images; standard errors are over examples or "
+        "random vectors, and empty where a number is a fact about the images given.",
+        facts={name: str(settings[name]) for name in ("data", "split", "model")},
+        figures=tuple(figures_of(groups)),
+        tables=tuple(tables_of(groups)),
+        settings=settings,
+        environment=environment(),
+        files={"readings": "readings.jsonl"},
+    )
+    write_page(out, page)

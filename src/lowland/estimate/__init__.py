@@ -1,0 +1,1 @@
+"""Numbers from matrices that can only be multiplied with."""

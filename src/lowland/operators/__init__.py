@@ -1,0 +1,1 @@
+"""Matrices of a network's loss that can only be multiplied with."""

@@ -1,0 +1,86 @@
+"""The state in which derivatives of derivatives are taken, and the way back."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lowland.engine.randomness import Randomness
+from lowland.engine.shield import Shield
+from lowland.observe.unfused import unfused
+
+__all__ = ["calm", "devices", "renew_buffers", "seeded"]
+
+
+@contextmanager
+def calm(modules: Sequence[nn.Module], training: bool, device: torch.device) -> Iterator[None]:
+    """Inside, a model is in one mode and every operation has a second derivative.
+
+    Attention is computed by its formula and not by a fused kernel, the fast path of
+    :class:`torch.nn.TransformerEncoderLayer`, cuDNN's LSTM, autocast and inference mode are off, and compiled code
+    runs uncompiled. Modes, buffers, random streams and switches come back, on exceptions and Ctrl-C too; weights
+    and gradients are not touched.
+
+    Args:
+        modules: The model, then all modules in it.
+        training: Its mode.
+        device: Where it is, for the most part.
+    """
+    modes = [(module, module.training) for module in modules]
+    buffers = [(module._buffers, dict(module._buffers)) for module in modules if module._buffers]
+    copies = [(t, t._version, t.clone()) for _, own in buffers for t in own.values() if t is not None]
+    chance = Randomness(devices(modules))
+    state, cudnn = chance.state(), torch.backends.cudnn.enabled
+    with Shield() as shield:
+        try:
+            torch.backends.cudnn.enabled = cudnn and not any(isinstance(module, nn.RNNBase) for module in modules)
+            if any(mode != training for _, mode in modes):
+                modules[0].train(training)
+            with unfused(), sdpa_kernel(SDPBackend.MATH), _differentiable(device), shield.opened():
+                yield
+        finally:
+            torch.backends.cudnn.enabled = cudnn
+            chance.set(state)
+            for store, own in buffers:
+                store.update(own)
+            with torch.no_grad():
+                for t, version, copy in copies:
+                    if t._version != version:  # a kept graph may need it as it is
+                        t.copy_(copy)
+            for module, mode in modes:
+                module.training = mode
+
+
+@contextmanager
+def _differentiable(device: torch.device) -> Iterator[None]:
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if torch.is_autocast_enabled(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        stack.enter_context(torch.enable_grad())
+        yield
+
+
+def devices(modules: Iterable[nn.Module]) -> set[torch.device]:
+    """Where the modules' parameters are."""
+    return {p.device for module in modules for p in module._parameters.values() if p is not None}
+
+
+def renew_buffers(model: nn.Module) -> None:
+    """Give the model copies of its buffers; inside :func:`calm`, which brings the own ones back.
+
+    In training mode every forward pass writes to them, and graphs of earlier passes must not notice.
+    """
+    for module in model.modules():
+        for name, t in module._buffers.items():
+            module._buffers[name] = None if t is None else t.clone()
+
+
+def seeded(places: Iterable[torch.device], seed: int) -> None:
+    """Let PyTorch's generators start from a seed, on the CPU and on some devices, and nowhere else."""
+    drawing = sorted({place for place in places if place.type not in ("cpu", "meta")}, key=str)
+    states = [torch.Generator(place).manual_seed(seed).get_state() for place in ("cpu", *drawing)]
+    Randomness(drawing).set(states)

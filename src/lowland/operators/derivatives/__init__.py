@@ -1,0 +1,1 @@
+"""Ways to multiply with derivatives; one file is one way."""

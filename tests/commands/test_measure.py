@@ -1,0 +1,67 @@
+"""``lowland measure`` and ``lowland compare-checkpoints``."""
+
+import json
+
+import pytest
+import torch
+
+from lowland.catalog import build
+from lowland.cli import main
+
+NET = ["--model", "mlp:widths=(8,)", "--data", "digits"]
+HOW = [*NET, "--examples", "60", "--batch", "30"]
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = []
+    for name in ("first", "second"):
+        torch.manual_seed(len(paths))
+        torch.save(
+            build("models", "mlp:widths=(8,)", shape=(1, 8, 8), classes=10).state_dict(), tmp_path / f"{name}.pt"
+        )
+        paths.append(str(tmp_path / f"{name}.pt"))
+    return paths
+
+
+def run(*words):
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return ended.value.code
+
+
+def test_a_network_is_measured_and_the_page_says_so(files, tmp_path, capsys):
+    assert not run("measure", files[0], *HOW, "--what", "scores,rank", "--out", tmp_path / "page")
+    names = {json.loads(line)["name"] for line in (tmp_path / "page" / "readings.jsonl").read_text().splitlines()}
+    assert {"accuracy", "feature_rank", "weight_rank"} <= names
+    assert "What is first like?" in (tmp_path / "page" / "index.html").read_text()
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_two_networks_stand_side_by_side(files, tmp_path):
+    what = ["--what", "accuracy", "sharpness:rho=(0.1,0.2),steps=2,restarts=0", "hessian_density:probes=2,steps=4"]
+    assert not run("compare-checkpoints", *files, *HOW, *what, "--out", tmp_path / "page")
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert "What tells first and second apart?" in text
+    assert "Spectrum of the Hessian" in text
+    (csv,) = (tmp_path / "page" / "tables").glob("the*whole.csv")
+    assert csv.read_text().startswith("quantity,unit,first")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--what", "rnak"], "no measurement called 'rnak'. Did you mean rank"),
+        (["--loss", "entropy"], "must be a function of torch.nn.functional"),
+        (["--split", "all"], "split must be"),
+        (["--examples", "0"], "examples must be"),
+    ],
+)
+def test_what_was_asked_wrongly_is_said(files, words, said, capsys):
+    assert run("measure", files[0], *NET, *words) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_weights_of_another_network_are_refused(files, capsys):
+    assert run("measure", files[0], "--model", "mlp:widths=(9,)", "--data", "digits") == 2
+    assert "must be of this model, got one of another" in " ".join(capsys.readouterr().err.split())
