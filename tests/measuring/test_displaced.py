@@ -1,8 +1,3 @@
-import os
-import random
-import signal
-import threading
-
 import pytest
 import torch
 from torch import nn
@@ -73,18 +68,3 @@ def test_weights_come_back_when_something_is_raised():
     with pytest.raises(ZeroDivisionError):
         displaced(p, torch.zeros(p.size), lambda: 1 / 0)
     assert torch.equal(model.weight, before)
-
-
-def test_weights_come_back_whenever_ctrl_c_is_pressed():
-    p, draw, interrupted = of(nn.Sequential(*(nn.Linear(3, 3) for _ in range(20)))), random.Random(0), 0
-    before = [q.detach().clone() for q in p.model.parameters()]
-    for _ in range(150):
-        hand = threading.Timer(draw.uniform(0, SECONDS), os.kill, (os.getpid(), signal.SIGINT))
-        try:
-            hand.start()
-            displaced(p, torch.zeros(p.size), lambda: outputs(p))
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            interrupted += 1
-        assert all(torch.equal(q, old) for q, old in zip(p.model.parameters(), before, strict=True))
-    assert interrupted == 150
