@@ -33,6 +33,7 @@ rank: $(READY) ## Time and memory of the feature rank beside plain passes
 
 curvature: $(READY) ## Products, eigenvalues and traces beside other libraries, in gradients
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-deps --requirement bench/peers.txt
 	$(ONE) $(HOLD) $(BIN)/python bench/curvature.py
 
 traffic: $(READY) ## Count the bytes that a step reduces over processes

@@ -171,7 +171,7 @@ def numbers(bench, network, rounds, device) -> Table:
         for name in found
     ]
     heading = (
-        f"{network}: the five largest eigenvalues to {TOL:g}, and the trace from {PROBES} probes, in gradients"
+        f"{network}, {len(bench.x)} examples: five largest eigenvalues to {TOL:g}, trace from {PROBES} probes"
     )
     return Table(title=heading, columns=("what", "gradients", "limit", "error", "peak memory"), rows=tuple(rows))
 

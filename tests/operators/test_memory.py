@@ -44,12 +44,14 @@ def test_less_memory_gives_the_same_product_and_keeps_no_more_than_allowed(make)
 @pytest.mark.parametrize("make", MAKES)
 @pytest.mark.parametrize("name", ["residual, batch norm", "attention, train", "lstm"])
 def test_what_is_counted_is_what_tensors_take(make, name):
-    p = case(name).problem(check=False)
+    found = case(name)
+    p = found.problem(check=False)
     A = make(p)
     with Ledger() as ledger:
         product = A @ vector(A)
         taken = ledger.held - product.untyped_storage().nbytes()
-    assert p.budget.held == pytest.approx(taken, rel=0.05)
+    data = sum(x.nbytes + y.nbytes for x, y in found.data)  # counted too, as a loader's would be
+    assert 0.99 * taken <= p.budget.held <= 1.01 * taken + data
 
 
 def test_two_operators_of_one_problem_share_its_memory():

@@ -48,6 +48,15 @@ def test_a_block_is_its_columns(problem):
     assert H.products == 6
 
 
+@pytest.mark.parametrize("engine", ["double_backward", "finite_difference"])
+def test_a_vector_with_a_gradient_is_a_vector(engine):
+    H = hessian(case("layer norm").problem(engine=engine))
+    v = torch.ones(H.shape[0], dtype=torch.float64)
+    product = H @ v.clone().requires_grad_()
+    assert not product.requires_grad
+    same(product, H @ v)
+
+
 def test_transposes_obey_the_adjoint_law():
     J = jacobian(case("residual, batch norm").problem())
     u, v = (torch.randn(n, dtype=torch.float64) for n in J.shape)

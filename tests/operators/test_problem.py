@@ -274,6 +274,8 @@ def test_one_batch_may_come_in_any_container():
             "engine must be one of auto, double_backward, finite_difference, got 'jvp'",
         ),
         ({"memory": "much"}, ValueError, "memory must be a size such as '2 GB' or a number of bytes, got 'much'"),
+        ({"memory": "1.2.3 GB"}, ValueError, "got '1.2.3 GB'"),
+        ({"memory": None}, ValueError, "got None"),
         ({"memory": 0}, ValueError, "got 0"),
         ({"autocast": True}, TypeError, "autocast must be a dtype such as torch.bfloat16, got True"),
         ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),

@@ -28,9 +28,9 @@ def bytes_of(amount: str | float) -> float:
     Raises:
         ValueError: If it is neither, or not above 0.
     """
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([KMGT]?B)\s*", amount.upper()) if isinstance(amount, str) else None
-    number = float(found[1]) * UNITS[found[2]] if found else 0.0 if isinstance(amount, str) else float(amount)
-    if not number > 0:
+    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*([KMGT]?B)\s*", str(amount).upper())
+    number = float(found[1]) * UNITS[found[2]] if found else amount
+    if not isinstance(number, int | float) or not number > 0:
         raise ValueError(f"memory must be a size such as '2 GB' or a number of bytes, got {amount!r}.")
     return number
 

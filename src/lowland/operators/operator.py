@@ -67,7 +67,7 @@ class Operator(ABC):
             ValueError: If it is of another length, or on another device.
         """
         _check(self, x)
-        block = x[:, None] if x.ndim == 1 else x
+        block = x.detach()[:, None] if x.ndim == 1 else x.detach()
         self.products += block.shape[1]
         product = self.multiply(block)
         return product[:, 0] if x.ndim == 1 else product
