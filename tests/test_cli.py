@@ -59,7 +59,7 @@ def test_an_unknown_verb_is_refused_with_the_nearest(capsys):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("sam-lowers-feature-rnk", "Did you mean sam_lowers_feature_rank"),
+        ("sam-lowers-feature-rnk", "Did you mean sam_lowers_feature_rank or sam_lowers_curvature"),
         ("nowhere.py", "nowhere.py: no such file."),
     ],
 )

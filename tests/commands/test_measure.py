@@ -1,6 +1,7 @@
 """``lowland measure`` and ``lowland compare-checkpoints``."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,6 +36,18 @@ def test_a_network_is_measured_and_the_page_says_so(files, tmp_path, capsys):
     names = {json.loads(line)["name"] for line in (tmp_path / "page" / "readings.jsonl").read_text().splitlines()}
     assert {"accuracy", "feature_rank", "weight_rank"} <= names
     assert "What is first like?" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_a_checkpoint_called_model_does_not_hide_which_network_it_holds(files, tmp_path):
+    file = Path(files[0]).rename(tmp_path / "model.pt")
+    assert not run("measure", file, *HOW, "--what", "accuracy", "--out", tmp_path / "page")
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert text.count("mlp:widths=(8,)") >= 2
+    assert str(file) in text
+
+
+def test_the_numbers_of_the_whole_model_are_said(files, tmp_path, capsys):
+    assert not run("measure", files[0], *HOW, "--what", "accuracy", "--out", tmp_path / "page")
     assert "accuracy" in capsys.readouterr().out
 
 

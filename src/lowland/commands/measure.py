@@ -34,6 +34,9 @@ WHAT = {
 }
 """Words for what belongs together; any measurement's own name, with settings, will do as well."""
 
+SETTINGS = ("model", "data", "what", "split", "examples", "batch", "loss")
+"""What a page's numbers follow from, besides the checkpoints."""
+
 DEFAULT = ("scores", "rank", "sharpness", "curvature")
 
 
@@ -112,9 +115,8 @@ def _carry_out(checkpoints: Mapping[str, Path], given: Mapping[str, Any]) -> int
         networks, batches = _loaded(
             checkpoints, given["model"], given["data"], given["split"], given["examples"], given["batch"]
         )
-    settings = {k: v for k, v in given.items() if not isinstance(v, Path)} | {
-        k: str(v) for k, v in checkpoints.items()
-    }
+    paths = {label: str(path) for label, path in checkpoints.items()}
+    settings = {**{name: given[name] for name in SETTINGS}, "checkpoints": paths}
     with door(code=1):
         groups = _measured(networks, criterion, {given["split"]: batches}, specs, console)
         _publish(groups, settings, out)

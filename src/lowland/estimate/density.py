@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowland import checks
+from lowland.checks import at_least, whole
 from lowland.estimate.check import check
 from lowland.estimate.estimate import Estimate
 from lowland.estimate.lanczos import Lanczos
@@ -56,7 +56,7 @@ class Density:
         Raises:
             ValueError: If ``width`` is not positive.
         """
-        checks.at_least("width", width, 0.0)
+        at_least("width", width, 0.0)
         if width == 0:
             raise ValueError(
                 "width must be positive, got 0: take a hundredth of the spectrum's range to begin with."
@@ -71,18 +71,18 @@ class Density:
         Raises:
             ValueError: If ``order`` is below 1.
         """
-        checks.whole("order", order)
+        whole("order", order)
         return self._number(self.nodes**order)
 
     def negative(self, below: float | None = None) -> Estimate[float]:
         """Share of the eigenvalues that are smaller than ``-below``; None is the size of the rounding errors."""
         edge = self.rounding if below is None else below
-        checks.at_least("below", edge, 0.0)
+        at_least("below", edge, 0.0)
         return self._number((self.nodes < -edge).double())
 
     def outliers(self, tol: float = 1e-3) -> Outliers:
         """The eigenvalues at both ends that are sure to ``tol`` of themselves, from the same products."""
-        checks.at_least("tol", tol, 0.0)
+        at_least("tol", tol, 0.0)
         return Outliers.of(self.nodes, self.bounds, tol)
 
     def _mean(self, numbers: Tensor) -> Estimate[Tensor]:
@@ -134,8 +134,8 @@ def density(operator: Operator, probes: int = 8, steps: int = 64, seed: int = 0)
         Xiao, An investigation into neural net optimization via Hessian eigenvalue density, 2019.
     """
     check(operator, symmetric=True)
-    checks.whole("probes", probes, 2)
-    checks.whole("steps", steps, 2)
+    whole("probes", probes, 2)
+    whole("steps", steps, 2)
     meter = Meter(operator)
     n = operator.shape[0]
     lanczos = Lanczos(meter, min(steps, n), 1, seed)

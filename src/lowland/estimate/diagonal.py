@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lowland import checks
+from lowland.checks import whole
 from lowland.estimate.check import check
 from lowland.estimate.estimate import Estimate
 from lowland.estimate.meter import Meter
@@ -45,7 +45,7 @@ def diagonal(operator: Operator, probes: int = 30, seed: int = 0) -> Estimate[Te
         Bekas, Kokiopoulou, Saad, An estimator for the diagonal of a matrix, 2007.
     """
     check(operator)
-    checks.whole("probes", probes, 2)
+    whole("probes", probes, 2)
     meter = Meter(operator)
     mean = torch.zeros(operator.shape[0], dtype=operator.dtype, device=operator.device)
     spread, seen = torch.zeros_like(mean), 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lowland import checks
+from lowland.checks import whole
 from lowland.estimate.check import check
 from lowland.estimate.estimate import Estimate
 from lowland.estimate.meter import Meter
@@ -47,7 +47,7 @@ def frobenius(operator: Operator, probes: int = 30, seed: int = 0, *, exact: boo
         As many products as probes, or n.
     """
     check(operator, square=False)
-    checks.whole("probes", probes, 2)
+    whole("probes", probes, 2)
     meter = Meter(operator)
     blocks = _units(operator) if exact else random_blocks(operator, probes, seed)
     squares = torch.cat([(meter @ Z).square().sum(0) for Z in blocks])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lowland import checks
+from lowland.checks import at_least, unknown, whole
 from lowland.estimate.check import check
 from lowland.estimate.eigen_pairs import EigenPairs, NotConvergedError
 from lowland.estimate.lanczos import ROUNDINGS, Lanczos
@@ -79,7 +79,7 @@ def top(
         symmetric eigenvalue problem, 1998, section 11.7 (the bounds).
     """
     check(operator, symmetric=True)
-    checks.whole("k", k)
+    whole("k", k)
     n = operator.shape[0]
     basis = max(2 * k + 10, 40) if basis is None else basis
     limit = 10 * basis if max_products is None else max_products
@@ -104,14 +104,14 @@ def top(
 
 def _refuse(operator: Operator, k: int, which: str, tol: float, block: int, basis: int, limit: int) -> None:
     n, finest = operator.shape[0], ROUNDINGS * torch.finfo(operator.dtype).eps
-    checks.whole("block", block)
-    checks.whole("basis", basis, k + 3)
-    checks.whole("max_products", limit, k)
-    checks.at_least("tol", tol, 0.0)
+    whole("block", block)
+    whole("basis", basis, k + 3)
+    whole("max_products", limit, k)
+    at_least("tol", tol, 0.0)
     if k > n:
         raise ValueError(f"k must be at most the operator's side {n}, got {k}.")
     if which not in ENDS:
-        raise LookupError(checks.unknown("end of the spectrum", which, ENDS))
+        raise LookupError(unknown("end of the spectrum", which, ENDS))
     if tol < finest:
         raise ValueError(f"tol must be at least {finest:.1g} in {operator.dtype}, got {tol:g}: use float64.")
 

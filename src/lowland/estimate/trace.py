@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, overload
 
-from lowland import checks
+from lowland.checks import unknown, whole
 from lowland.estimate.check import check
 from lowland.estimate.estimate import Estimate
 from lowland.estimate.hutch_plus_plus import hutch_plus_plus
@@ -82,8 +82,8 @@ def _refuse(operators: list[Operator], probes: int, method: str) -> None:
             f"operators must be some of one side, to share random vectors, got sides {sorted(sides)}."
         )
     if method not in METHODS:
-        raise LookupError(checks.unknown("method for a trace", method, METHODS))
-    checks.whole("probes", probes, 2 if method == "hutchinson" else 4)
+        raise LookupError(unknown("method for a trace", method, METHODS))
+    whole("probes", probes, 2 if method == "hutchinson" else 4)
     if method != "hutchinson" and probes > min(sides):
         raise ValueError(
             f"probes must be at most the operator's side {min(sides)} for {method}, got {probes}: "

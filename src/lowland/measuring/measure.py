@@ -1,23 +1,19 @@
 """Many measurements of one model, each pass over the data shared, no trace left."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from lowland.measuring.measurable import Measurable, in_split, listed
 from lowland.measuring.problem_measurement import ProblemMeasurement
-from lowland.observe.look import Kind, look
-from lowland.observe.measurement import Measurement, WeightMeasurement
+from lowland.observe.look import look
 from lowland.observe.reading import Reading
 from lowland.observe.untouched import untouched
 from lowland.operators.problem import Problem, problem
 from lowland.types import Batches
 
-__all__ = ["Measurable", "measure"]
-
-Measurable = Kind | ProblemMeasurement
-"""All kinds of measurements: of answers to data, of weights, and of the loss."""
+__all__ = ["measure"]
 
 
 def measure(
@@ -69,33 +65,32 @@ def measure(
         accuracy: 0.5 +- 0.354 fraction
     """
     splits = {str(k): v for k, v in data.items()} if isinstance(data, Mapping) else {"data": data}
-    wanted = list(measurements) if isinstance(measurements, Iterable) else [measurements]
-    for one in wanted:
-        _refuse_other(one)
-    say = watch or (lambda words: None)
-    found: dict[int, list[Reading]] = {}
+    wanted = listed(measurements)
+    found: list[list[Reading]] = [[] for _ in wanted]
     seen = {i: one for i, one in enumerate(wanted) if not isinstance(one, ProblemMeasurement)}
     if seen:
-        say("one pass over the data")
-        found |= dict(zip(seen, look(model, splits, list(seen.values())), strict=True))
+        _say(watch, "one pass over the data")
+        for i, readings in zip(seen, look(model, splits, list(seen.values())), strict=True):
+            found[i] = readings
     problems: dict[str, Problem] = {}
+    for i, one, split in _of_the_loss(wanted, tuple(splits)):
+        _say(watch, f"{type(one).__name__} on {split}")
+        with untouched(model):
+            if split not in problems:
+                problems[split] = problem(model, loss, splits[split], params, memory=memory)
+            found[i] += in_split(one.read(problems[split]), split)
+    return [reading for readings in found for reading in readings]
+
+
+def _of_the_loss(
+    wanted: Sequence[Measurable], given: Sequence[str]
+) -> Iterator[tuple[int, ProblemMeasurement, str]]:
+    """Measurements of the loss by place, with each split that they read."""
     for i, one in enumerate(wanted):
-        if not isinstance(one, ProblemMeasurement):
-            continue
-        found[i] = []
-        for split in one.splits(tuple(splits)):
-            say(f"{type(one).__name__} on {split}")
-            with untouched(model):
-                if split not in problems:
-                    problems[split] = problem(model, loss, splits[split], params, memory=memory)
-                found[i] += [_in_split(reading, split) for reading in one.read(problems[split])]
-    return [reading for i in range(len(wanted)) for reading in found[i]]
+        if isinstance(one, ProblemMeasurement):
+            yield from ((i, one, split) for split in one.splits(given))
 
 
-def _refuse_other(one: object) -> None:
-    if not isinstance(one, Measurement | WeightMeasurement | ProblemMeasurement):
-        raise TypeError(f"measurements must be made, as Accuracy(), got {getattr(one, '__name__', one)!r}.")
-
-
-def _in_split(reading: Reading, split: str) -> Reading:
-    return replace(reading, settings={"split": split, **reading.settings})
+def _say(watch: Callable[[str], None] | None, words: str) -> None:
+    if watch is not None:
+        watch(words)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowland.measuring.measurable import Measurable, in_split, listed
 from lowland.measuring.problem_measurement import ProblemMeasurement
-from lowland.observe.look import Kind, look
-from lowland.observe.measurement import Measurement, WeightMeasurement
+from lowland.observe.look import look
+from lowland.observe.measurement import Measurement
 from lowland.observe.reading import Reading
 from lowland.observe.untouched import untouched
 from lowland.operators.chosen import chosen
@@ -19,10 +20,7 @@ from lowland.operators.memory import bytes_of
 from lowland.operators.problem import Problem, problem
 from lowland.types import Batches
 
-__all__ = ["Measurable", "Repeated", "Taken"]
-
-Measurable = Kind | ProblemMeasurement
-"""All kinds of measurements: of answers to data, of weights, and of the loss."""
+__all__ = ["Repeated", "Taken"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Repeated:
     ) -> None:
         self.model, self.loss, self.params, self.memory = model, loss, params, memory
         self.splits = {str(k): v for k, v in data.items()} if isinstance(data, Mapping) else {"data": data}
-        self.measurements = list(measurements) if isinstance(measurements, Iterable) else [measurements]
+        self.measurements = listed(measurements)
         self.warm: dict[str, dict[str, Tensor]] = {}
         self._problems: dict[str, Problem] = {}
         self._about: list[tuple[int, torch.device, torch.dtype]] = []
@@ -106,8 +104,7 @@ class Repeated:
     def _read(self, one: ProblemMeasurement) -> Taken:
         start, found = perf_counter(), []
         for split in one.splits(tuple(self.splits)):
-            readings = one.read(self._problem(split))
-            found += [replace(r, settings={"split": split, **r.settings}) for r in readings]
+            found += in_split(one.read(self._problem(split)), split)
         return Taken(found, perf_counter() - start)
 
     def _problem(self, split: str) -> Problem:
@@ -153,8 +150,6 @@ def _refuse(repeated: Repeated) -> None:
             chosen(repeated.model, repeated.params)
         elif isinstance(one, Measurement):
             one.groups(splits)
-        elif not isinstance(one, WeightMeasurement):
-            raise TypeError(f"measurements must be made, as Accuracy(), got {getattr(one, '__name__', one)!r}.")
     for split, batches in repeated.splits.items():
         if isinstance(batches, Iterator) or not isinstance(batches, Iterable):
             raise TypeError(

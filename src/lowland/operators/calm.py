@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lowland.engine.randomness import Randomness
@@ -45,12 +45,17 @@ def calm(modules: Sequence[nn.Module], training: bool, device: torch.device) -> 
             chance.set(state)
             for store, own in buffers:
                 store.update(own)
-            with torch.no_grad():
-                for t, version, copy in copies:
-                    if t._version != version:  # a kept graph may need it as it is
-                        t.copy_(copy)
+            _write_back(copies)
             for module, mode in modes:
                 module.training = mode
+
+
+@torch.no_grad()
+def _write_back(copies: Iterable[tuple[Tensor, int, Tensor]]) -> None:
+    """Undo what was written to buffers; others stay untouched, as kept graphs may need them as they are."""
+    for t, version, copy in copies:
+        if t._version != version:
+            t.copy_(copy)
 
 
 @contextmanager
