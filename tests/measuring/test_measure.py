@@ -52,3 +52,11 @@ def test_parameters_may_be_chosen(model):
         measure(model, CE, batches(9), HessianSplit(probes=2), params=params)[0].value for params in ("all", "2.*")
     )
     assert head <= all_of_it + 1e-9
+
+
+def test_a_name_stands_for_what_is_made(model):
+    made = measure(model, CE, batches(5), [Accuracy(), Sharpness(rho=0.2, steps=2)])
+    assert measure(model, CE, batches(5), ["accuracy", "sharpness:rho=0.2,steps=2"]) == made
+    assert measure(model, CE, batches(5), "accuracy") == made[:1]
+    with pytest.raises(LookupError, match=r"sharpnes\b.*sharpness"):
+        measure(model, CE, batches(5), "sharpnes")

@@ -107,11 +107,11 @@ def test_measurements_of_weights_need_no_data_and_keep_their_place_among_the_oth
     torch.testing.assert_close(model.body.weight, before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("wrong", [Count, [Count()], "count"])
+@pytest.mark.parametrize("wrong", [Count, [Count()], 3])
 def test_what_is_no_measurement_is_refused_by_words(wrong):
-    with pytest.raises(TypeError, match=r"measurements must be made, as Accuracy\(\), got"):
+    with pytest.raises(TypeError, match=r"measurements must be made, as Accuracy\(\), or named, got"):
         measure(Counted(), None, batches(4), [wrong])
-    with pytest.raises(TypeError, match=r"measurements must be made, as Accuracy\(\), got 'Count'"):
+    with pytest.raises(TypeError, match=r"measurements must be made, as Accuracy\(\), or named, got 'Count'"):
         measure(Counted(), None, batches(4), Count)
 
 

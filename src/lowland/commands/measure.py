@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,30 +35,16 @@ WHAT = {
 }
 """Words for what belongs together; any measurement's own name, with settings, will do as well."""
 
-SETTINGS = ("model", "data", "what", "split", "examples", "batch", "loss")
-"""What a page's numbers follow from, besides the checkpoints."""
-
 DEFAULT = ("scores", "rank", "sharpness", "curvature")
 
 
-def measure_checkpoint(
-    checkpoint: Path,
-    /,
-    *,
-    model: str,
-    data: str,
-    what: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = DEFAULT,
-    split: str = "test",
-    examples: int = 1000,
-    batch: int = 250,
-    loss: str = "cross_entropy",
-    out: Path = Path("runs/measure"),
-) -> int:
-    """Measure a trained network, and write a page with tables and figures.
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """What to measure, and on what.
 
-    Args:
-        checkpoint: A folder that lowland saved, a .safetensors file, or a torch.save file with a state dict.
-        model: The network that it holds: conv, resnet:depth=10,width=16, or a Python file of yours with a module.
+    Attributes:
+        model: What it is a checkpoint of: conv, resnet:depth=10,width=16, or a Python file of yours with a module.
         data: What to measure on: digits, fashion-mnist, cifar10:train=5000.
         what: scores, rank, sharpness, curvature, noise, forgetting, collapse, with blanks or commas between; or
             measurements by name, with their settings, such as feature_rank:threshold=0.9.
@@ -65,61 +52,57 @@ def measure_checkpoint(
         examples: The most images to take.
         batch: Images at a time; graphs of a batch are kept in memory.
         loss: A function of torch.nn.functional that takes outputs and targets.
+    """
+
+    model: str
+    data: str
+    what: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = DEFAULT
+    split: str = "test"
+    examples: int = 1000
+    batch: int = 250
+    loss: str = "cross_entropy"
+
+
+def measure_checkpoint(checkpoint: Path, /, *, measuring: Measuring, out: Path = Path("runs/measure")) -> int:
+    """Measure a trained network, and write a page with tables and figures.
+
+    Args:
+        checkpoint: A folder that lowland saved, a .safetensors file, or a torch.save file with a state dict.
+        measuring: What to measure, and on what.
         out: Folder of the page; files with the same names are replaced.
     """
-    return _carry_out({checkpoint.stem: checkpoint}, locals())
+    return _carry_out({checkpoint.stem: checkpoint}, measuring, out)
 
 
 def compare_checkpoints(
-    first: Path,
-    second: Path,
-    /,
-    *,
-    model: str,
-    data: str,
-    what: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = DEFAULT,
-    split: str = "test",
-    examples: int = 1000,
-    batch: int = 250,
-    loss: str = "cross_entropy",
-    out: Path = Path("runs/compare-checkpoints"),
+    first: Path, second: Path, /, *, measuring: Measuring, out: Path = Path("runs/compare-checkpoints")
 ) -> int:
     """Measure two trained networks on the same images, side by side, and write a page.
 
     Args:
         first: A folder that lowland saved, a .safetensors file, or a torch.save file with a state dict.
         second: Another of the same network; differences are its values less the first's.
-        model: The network that they hold: conv, resnet:depth=10,width=16, or a Python file of yours with a module.
-        data: What to measure on: digits, fashion-mnist, cifar10:train=5000.
-        what: scores, rank, sharpness, curvature, noise, forgetting, collapse, with blanks or commas between; or
-            measurements by name, with their settings, such as feature_rank:threshold=0.9.
-        split: train or test.
-        examples: The most images to take.
-        batch: Images at a time; graphs of a batch are kept in memory.
-        loss: A function of torch.nn.functional that takes outputs and targets.
+        measuring: What to measure, and on what.
         out: Folder of the page; files with the same names are replaced.
     """
     labels = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
-    return _carry_out(dict(zip(labels, (first, second), strict=True)), locals())
+    return _carry_out(dict(zip(labels, (first, second), strict=True)), measuring, out)
 
 
-def _carry_out(checkpoints: Mapping[str, Path], given: Mapping[str, Any]) -> int:
+def _carry_out(checkpoints: Mapping[str, Path], chosen: Measuring, out: Path) -> int:
     """Measure every checkpoint, write the page, and say the numbers of the whole model."""
     from lowland.report.readings import summary_of
 
-    console, out = Console(), given["out"]
+    console = Console()
     with door():
-        whole("examples", given["examples"])
-        whole("batch", given["batch"])
-        specs, criterion = _specs(given["what"]), _criterion(given["loss"])
-        networks, batches = _loaded(
-            checkpoints, given["model"], given["data"], given["split"], given["examples"], given["batch"]
-        )
+        whole("examples", chosen.examples)
+        whole("batch", chosen.batch)
+        specs, criterion = _specs(chosen.what), _criterion(chosen.loss)
+        networks, batches = _loaded(checkpoints, chosen)
     paths = {label: str(path) for label, path in checkpoints.items()}
-    settings = {**{name: given[name] for name in SETTINGS}, "checkpoints": paths}
     with door(code=1):
-        groups = _measured(networks, criterion, {given["split"]: batches}, specs, console)
-        _publish(groups, settings, out)
+        groups = _measured(networks, criterion, {chosen.split: batches}, specs, console)
+        _publish(groups, {**asdict(chosen), "checkpoints": paths}, out)
     summary = summary_of(groups)
     if summary is not None:
         console.print(summary.rich())
@@ -142,21 +125,21 @@ def _specs(what: Sequence[str]) -> list[str]:
 
 
 def _loaded(
-    checkpoints: Mapping[str, Path], model: str, data: str, split: str, examples: int, batch: int
+    checkpoints: Mapping[str, Path], chosen: Measuring
 ) -> "tuple[dict[str, nn.Module], list[tuple[Tensor, Tensor]]]":
     """The networks with their weights, and the batches to measure on."""
     from lowland.runs.training import load_images
     from lowland.train.weights import load_weights
 
-    one_of("split", split, ["train", "test"])
-    images = load_images(data, max(examples, 1))
+    one_of("split", chosen.split, ["train", "test"])
+    data = load_images(chosen.data, chosen.examples)
     networks: dict[str, nn.Module] = {}
     for label, path in checkpoints.items():
-        networks[label] = catalog.build("models", model, shape=images.shape, classes=len(images.classes))
+        networks[label] = catalog.build("models", chosen.model, shape=data.shape, classes=len(data.classes))
         load_weights(path, networks[label])
-    chosen = images.train if split == "train" else images.test
-    chosen = chosen.take(min(examples, len(chosen)))
-    return networks, list(zip(chosen.x.split(batch), chosen.y.split(batch), strict=True))
+    images = data.train if chosen.split == "train" else data.test
+    images = images.take(min(chosen.examples, len(images)))
+    return networks, list(zip(images.x.split(chosen.batch), images.y.split(chosen.batch), strict=True))
 
 
 def _criterion(name: str) -> "Callable[[Any, Any], Tensor]":

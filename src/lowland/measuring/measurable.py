@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from lowland import catalog
 from lowland.measuring.problem_measurement import ProblemMeasurement
 from lowland.observe.look import Kind
 from lowland.observe.measurement import Measurement, WeightMeasurement
@@ -14,16 +15,22 @@ Measurable = Kind | ProblemMeasurement
 """All kinds of measurements: of answers to data, of weights, and of the loss."""
 
 
-def listed(measurements: Measurable | Sequence[Measurable]) -> list[Measurable]:
-    """One or several measurements as a list.
+def listed(measurements: Measurable | str | Sequence[Measurable | str]) -> list[Measurable]:
+    """One or several measurements as a list; a name, with settings, is made: ``"feature_rank:threshold=0.9"``.
 
     Raises:
+        LookupError: If there is no measurement of a name.
         TypeError: If there is something else among them.
     """
-    wanted = list(measurements) if isinstance(measurements, Iterable) else [measurements]
-    for one in wanted:
-        if not isinstance(one, Measurement | WeightMeasurement | ProblemMeasurement):
-            raise TypeError(f"measurements must be made, as Accuracy(), got {getattr(one, '__name__', one)!r}.")
+    if isinstance(measurements, str):
+        return listed([measurements])
+    given = list(measurements) if isinstance(measurements, Iterable) else [measurements]
+    wanted = [catalog.build("measurements", each) if isinstance(each, str) else each for each in given]
+    for each in wanted:
+        if not isinstance(each, Measurement | WeightMeasurement | ProblemMeasurement):
+            raise TypeError(
+                f"measurements must be made, as Accuracy(), or named, got {getattr(each, '__name__', each)!r}."
+            )
     return wanted
 
 

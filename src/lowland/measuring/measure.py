@@ -20,7 +20,7 @@ def measure(
     model: nn.Module,
     loss: Callable[[Any, Any], Tensor] | None,
     data: Batches | Mapping[str, Batches],
-    measurements: Measurable | Sequence[Measurable],
+    measurements: Measurable | str | Sequence[Measurable | str],
     *,
     params: str | Sequence[str] = "all",
     memory: str | float = "2 GB",
@@ -38,7 +38,7 @@ def measure(
             will do where no measurement needs it, or the outputs hold a ``loss``.
         data: Batches of (inputs, targets), or a mapping from split to batches. Alone, the split is ``data``.
             Measurements of the weights read none, so it may be empty for them.
-        measurements: One or several.
+        measurements: One or several, made or by name, such as ``"sharpness:rho=0.1"``.
         params: Parameters that measurements of the loss are about; patterns on their names.
         memory: What graphs of those may take.
         watch: Called with what is done next, in words.

@@ -22,7 +22,7 @@ def probe(
     model: nn.Module,
     loss: Callable[[Any, Any], Tensor] | None,
     data: Batches | Mapping[str, Batches],
-    measurements: Measurable | Sequence[Measurable],
+    measurements: Measurable | str | Sequence[Measurable | str],
     every: int = 100,
     *,
     file: str | Path | None = None,
@@ -40,7 +40,7 @@ def probe(
         loss: ``loss(outputs, targets)``, as for :func:`lowland.measure`.
         data: Batches, the same ones every time, or a mapping from split to batches. Not a loader with persistent
             workers that training is reading just then.
-        measurements: One or several.
+        measurements: One or several, made or by name, such as ``"sharpness:rho=0.1"``.
         every: Steps from one time to the next, >= 1.
         file: Path of a file; a line of JSON for each reading is appended.
         tensorboard: A folder or a SummaryWriter that also gets the values; needs ``lowland[tensorboard]``.

@@ -41,7 +41,7 @@ class Repeated:
         model: Any module.
         loss: As for :func:`lowland.measure`; likewise the others.
         data: Batches, or a mapping from split to batches.
-        measurements: One or several.
+        measurements: One or several, made or by name, such as ``"sharpness:rho=0.1"``.
         params: What measurements of the loss are about.
         memory: What graphs of those may take.
 
@@ -59,7 +59,7 @@ class Repeated:
         model: nn.Module,
         loss: Callable[[Any, Any], Tensor] | None,
         data: Batches | Mapping[str, Batches],
-        measurements: Measurable | Sequence[Measurable],
+        measurements: Measurable | str | Sequence[Measurable | str],
         params: str | Sequence[str] = "all",
         memory: str | float = "2 GB",
     ) -> None:
