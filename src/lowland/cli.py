@@ -42,6 +42,7 @@ STUDY_EXAMPLES = """Examples:
   lowland study sam_lowers_feature_rank --data fashion-mnist --seeds 5
   lowland study sam_lowers_feature_rank --paper --out /big/disk/runs
   lowland study ./my_study.py --workers 4
+  lowland study --all                       every study, and a table of all findings
 """
 
 
@@ -86,6 +87,10 @@ def _app() -> App:
 
 def _mount(app: App, words: list[str]) -> None:
     """Put the command of the study that is asked for in its place; its flags are known only to itself."""
+    if words[:1] == ["study"] and (len(words) == 1 or words[1].startswith("-")):
+        from lowland.commands.every_study import every_study
+
+        app["study"].default(every_study)
     if words[:1] == ["compare"]:
         _put(app, "compare", words[1:], "compare")
     if words[:1] == ["study"] and len(words) > 1 and not words[1].startswith("-"):

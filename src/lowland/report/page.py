@@ -23,7 +23,7 @@ class Page:
     Attributes:
         title: Name of the study, such as ``sam_lowers_feature_rank``.
         question: What was asked, as one sentence; the heading.
-        summary: A few sentences on what was done, for a reader who knows the field.
+        summary: What was done, for a reader who knows the field; a blank line between paragraphs.
         facts: What the reader needs before anything else, such as data, model and number of seeds.
         notes: Warnings to see first, such as runs that failed.
         verdicts: The claims and what became of them; without any, the tables come first.
