@@ -78,3 +78,27 @@ def test_what_was_asked_wrongly_is_said(files, words, said, capsys):
 def test_weights_of_another_network_are_refused(files, capsys):
     assert run("measure", files[0], "--model", "mlp:widths=(9,)", "--data", "digits") == 2
     assert "must be of this model, got one of another" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_compares_splits_is_measured_on_both(files, tmp_path, capsys):
+    what = [*HOW, "--what", "train_test_gap", "--split", "both", "--out", tmp_path / "page"]
+    assert not run("measure", files[0], *what)
+    assert "accuracy_gap" in capsys.readouterr().out
+
+
+def test_a_checkpoint_is_not_compared_with_itself(files, capsys):
+    assert run("compare-checkpoints", files[0], files[0], *HOW) == 2
+    assert "The checkpoints must be two, got" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("saved", [b"hello", b"", b"PK\x03\x04"])
+def test_a_file_that_holds_no_weights_is_refused(tmp_path, capsys, saved):
+    (tmp_path / "bad.pt").write_bytes(saved)
+    assert run("measure", tmp_path / "bad.pt", *HOW) == 2
+    assert "must be a state dict saved with torch.save" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("loss", ["relu", "cross", "embedding"])
+def test_a_loss_that_is_none_is_refused(files, capsys, loss):
+    assert run("measure", files[0], *HOW, "--loss", loss) == 2
+    assert "takes outputs and class numbers, such as cross_entropy" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import torch
 
 from estimate.dense import Dense, Diagonal, outliers_over_a_bulk, rotated
 from lowland.estimate.density import density
+from lowland.estimate.rademacher import rademacher
 
 float64 = torch.float64
 SPECTRUM = torch.cat([torch.tensor([9.0, 6.0, -5.0]), torch.linspace(-1, 1, 117)]).double()
@@ -64,9 +65,23 @@ def test_a_spectrum_without_outliers_has_none():
 
 def test_the_share_below_zero_is_that_of_the_eigenvalues():
     values = torch.cat([torch.full((30,), -1.0), torch.zeros(50), torch.ones(20)]).double()
-    share = density(Dense(rotated(values)), probes=50, steps=5).negative()
-    assert abs(share.value - 0.3) < 4 * share.stderr
-    assert density(Dense(rotated(values)), probes=4, steps=5).negative(below=1.5).value == 0
+    least, most = density(Dense(rotated(values)), probes=50, steps=5).negative()
+    assert least.value == most.value
+    assert abs(least.value - 0.3) < 4 * least.stderr
+    assert density(Dense(rotated(values)), probes=4, steps=5).negative(below=1.5)[1].value == 0
+
+
+@pytest.mark.parametrize("steps", [6, 12, 24, 48])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bounds_of_the_share_below_zero_enclose_that_of_the_vectors_spectrum(steps, seed):
+    values = torch.cat([torch.linspace(-1, -1e-4, 40), torch.linspace(1e-5, 1e-3, 400), torch.ones(20)]).double()
+    A = rotated(values)
+    least, most = density(Dense(A), probes=8, steps=steps, seed=seed).negative()
+    z = torch.cat([rademacher(len(values), 1, seed=seed, first=p, dtype=float64) for p in range(8)], 1)
+    _, vectors = torch.linalg.eigh(A)
+    true = (vectors.T @ z)[:40].square().sum(0).mean() / len(values)
+    assert least.value <= true <= most.value
+    assert least.value < most.value
 
 
 @pytest.mark.parametrize("values", [torch.zeros(50), torch.ones(50), torch.ones(1)])

@@ -87,3 +87,24 @@ def test_too_few_groups_are_refused_by_words():
 def test_bad_fields_are_refused_by_words():
     with pytest.raises(ValueError, match=r"m must be at least 1, got 0"):
         GradientNoise(m=0)
+
+
+def weighted(outputs, labels):
+    return nn.functional.cross_entropy(outputs, labels, weight=torch.tensor([1.0, 5.0, 0.1]).double())
+
+
+def ignoring(outputs, labels):
+    return nn.functional.cross_entropy(outputs, labels, ignore_index=2)
+
+
+def contrasting(outputs, labels):
+    return nn.functional.cross_entropy(outputs @ outputs.T, torch.arange(len(outputs)))
+
+
+@pytest.mark.parametrize("loss", [weighted, ignoring, contrasting])
+def test_a_loss_that_is_no_mean_over_examples_has_no_gradient_of_one_and_is_refused(loss):
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(12, 4, generator=draw).double(), torch.randint(3, (12,), generator=draw)
+    p = problem(nn.Linear(4, 3).double(), loss, (x, y))
+    with pytest.raises(ValueError, match="The loss must be the mean of what single examples give"):
+        GradientNoise().read(p)

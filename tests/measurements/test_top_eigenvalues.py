@@ -96,3 +96,11 @@ def test_more_than_there_are_parameters_is_refused_by_words():
 def test_bad_fields_are_refused_by_words(fields, words):
     with pytest.raises(ValueError, match=words):
         TopEigenvalues(**fields)
+
+
+def test_a_block_finds_an_eigenvalue_as_often_as_it_is_there():
+    x = torch.randn(20, 5, generator=torch.Generator().manual_seed(0)).double()
+    p = problem(nn.Linear(5, 3, bias=False).double(), nn.functional.mse_loss, (x, torch.zeros(20, 3).double()))
+    found = [reading.value for reading in TopEigenvalues(k=4, block=3).read(p)]
+    true = torch.linalg.eigvalsh(2 / 3 * x.T @ x / len(x)).flip(0)
+    assert found == pytest.approx([true[0].item()] * 3 + [true[1].item()], rel=1e-3)

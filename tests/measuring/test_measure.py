@@ -7,6 +7,7 @@ from torch import nn
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.hessian_split import HessianSplit
 from lowland.measurements.sharpness import Sharpness
+from lowland.measurements.top_eigenvalues import TopEigenvalues
 from lowland.measurements.weight_rank import WeightRank
 from lowland.measuring.measure import measure
 
@@ -60,3 +61,19 @@ def test_a_name_stands_for_what_is_made(model):
     assert measure(model, CE, batches(5), "accuracy") == made[:1]
     with pytest.raises(LookupError, match=r"sharpnes\b.*sharpness"):
         measure(model, CE, batches(5), "sharpnes")
+
+
+def test_a_loss_whose_mean_depends_on_the_batches_is_warned_of(model):
+    x, y = batches(12)[0]
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0]).double())
+    with pytest.warns(UserWarning, match="got a loss that weighs or couples the examples"):
+        measure(model, weighted, list(zip(x.split(6), y.split(6), strict=True)), TopEigenvalues())
+    measure(model, weighted, [(x, y)], TopEigenvalues())
+    measure(model, CE, list(zip(x.split(6), y.split(6), strict=True)), TopEigenvalues())
+
+
+def test_what_cannot_be_measured_is_refused_by_words(model):
+    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got NoneType"):
+        measure(None, CE, batches(5), "accuracy")
+    with pytest.raises(ValueError, match="must hold at least one split for measurements that read data"):
+        measure(model, CE, {}, "accuracy")

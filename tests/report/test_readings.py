@@ -38,22 +38,45 @@ def test_settings_that_tell_readings_apart_join_their_name_and_costs_do_not():
     assert {"sharpness (rho 0.1)", "sharpness (rho 0.2)", "hessian_outlier (number 1)"} <= whole.keys()
 
 
-def test_two_models_are_compared_in_units_and_in_standard_errors():
+def test_two_models_are_compared_by_their_difference():
     whole = rows(tables_of({"a": A, "b": B})[0])
-    assert whole["accuracy"][-2:] == (pytest.approx(0.9), pytest.approx(0.9 / 0.05))
-    assert whole["sharpness (rho 0.1)"][-2:] == (pytest.approx(0.1), None)
+    assert whole["accuracy"] == ("fraction", 0.9, 0.03, 1.8, 0.04, pytest.approx(0.9))
+    assert whole["sharpness (rho 0.1)"][-1] == pytest.approx(0.1)
 
 
 def test_what_one_model_lacks_stays_empty():
     whole = rows(tables_of({"a": A, "b": B[1:]})[0])
-    assert whole["accuracy"] == ("fraction", 0.9, 0.03, None, None, None, None)
+    assert whole["accuracy"] == ("fraction", 0.9, 0.03, None, None, None)
 
 
-def test_a_terminal_sees_no_errors_units_or_long_lists():
-    table = summary_of({"a": A, "b": B})
-    assert table.columns == ("quantity", "a", "b", "difference", "in standard errors")
+def test_a_terminal_sees_no_long_lists_and_the_layers_only_where_there_is_nothing_else():
+    (table,) = summary_of({"a": A, "b": B})
+    assert table.columns == ("quantity", "a", "b", "difference")
     assert "hessian_outlier (number 0)" not in rows(table)
-    assert summary_of({"a": A[3:5]}) is None
+    assert rows(table)["accuracy, fraction"] == ("0.9 ± 0.03", "1.8 ± 0.04", "0.9")
+    assert [table.title for table in summary_of({"a": A[3:5]})] == ["By layer"]
+    assert summary_of({"a": []}) == []
+
+
+def test_layers_have_units_and_errors_and_weights_a_table_of_their_own():
+    norm = Reading(name="hessian_trace", site="one", value=4.0, stderr=0.5, unit="loss/weight^2")
+    mine = Reading(name="effective_rank", site="one", value=2.0, unit="directions")
+    weights = Reading(name="effective_rank", site="one.weight", value=3.0, settings={"shape": [3, 4]})
+    first, second = tables_of({"a": [norm, mine, weights]})
+    assert first.columns == (
+        "layer",
+        "hessian_trace (loss/weight^2)",
+        "hessian_trace (loss/weight^2), standard error",
+        "effective_rank (directions)",
+    )
+    assert rows(first) == {"one": (4.0, 0.5, 2.0)}
+    assert second.columns == ("layer", "effective_rank of the weights")
+
+
+def test_layers_are_named_on_the_axis():
+    (ranks,) = (figure for figure in figures_of({"a": A}) if figure.title == "Rank by layer")
+    assert ranks.panels[0].x_names == ("one", "two")
+    assert "t-intervals" not in ranks.legend
 
 
 def test_ranks_sharpness_and_spectrum_are_drawn_where_they_were_measured():

@@ -12,7 +12,8 @@ from rich.progress import Progress
 
 from lowland import catalog
 from lowland.checks import one_of, unknown, whole
-from lowland.commands.door import door
+from lowland.commands.carry_out import INTERRUPTED
+from lowland.commands.door import door, refuse
 from lowland.files import write_whole
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Measuring:
         data: What to measure on: digits, fashion-mnist, cifar10:train=5000.
         what: scores, rank, sharpness, curvature, noise, forgetting, collapse, with blanks or commas between; or
             measurements by name, with their settings, such as feature_rank:threshold=0.9.
-        split: train or test.
+        split: train, test or both; what compares the two, such as train_test_gap, needs both.
         examples: The most images to take.
         batch: Images at a time; graphs of a batch are kept in memory.
         loss: A function of torch.nn.functional that takes outputs and targets.
@@ -85,6 +86,8 @@ def compare_checkpoints(
         measuring: What to measure, and on what.
         out: Folder of the page; files with the same names are replaced.
     """
+    if first.resolve() == second.resolve():
+        refuse(f"The checkpoints must be two, got {first} twice: `lowland measure` takes one.")
     labels = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
     return _carry_out(dict(zip(labels, (first, second), strict=True)), measuring, out)
 
@@ -98,14 +101,17 @@ def _carry_out(checkpoints: Mapping[str, Path], chosen: Measuring, out: Path) ->
         whole("examples", chosen.examples)
         whole("batch", chosen.batch)
         specs, criterion = _specs(chosen.what), _criterion(chosen.loss)
-        networks, batches = _loaded(checkpoints, chosen)
+        networks, splits = _loaded(checkpoints, chosen)
     paths = {label: str(path) for label, path in checkpoints.items()}
-    with door(code=1):
-        groups = _measured(networks, criterion, {chosen.split: batches}, specs, console)
-        _publish(groups, {**asdict(chosen), "checkpoints": paths}, out)
-    summary = summary_of(groups)
-    if summary is not None:
-        console.print(summary.rich())
+    try:
+        with door(code=1):
+            groups = _measured(networks, criterion, splits, specs, console)
+            _publish(groups, {**asdict(chosen), "checkpoints": paths}, out)
+    except KeyboardInterrupt:
+        console.print("\nStopped: nothing was written.", highlight=False)
+        return INTERRUPTED
+    for table in summary_of(groups):
+        console.print(table.rich())
     console.print(f"Page: {out / 'index.html'}", soft_wrap=True, highlight=False)
     return 0
 
@@ -116,7 +122,7 @@ def _specs(what: Sequence[str]) -> list[str]:
     Raises:
         LookupError: If a word is neither a group nor a measurement.
     """
-    known = [*WHAT, *catalog.names("measurements")]
+    known = list(dict.fromkeys([*WHAT, *catalog.names("measurements")]))
     words = [word for text in what for word in ([text] if ":" in text else text.split(","))]
     for word in words:
         if word not in WHAT and catalog.plain(catalog.parse(word)[0]) not in map(catalog.plain, known):
@@ -126,28 +132,47 @@ def _specs(what: Sequence[str]) -> list[str]:
 
 def _loaded(
     checkpoints: Mapping[str, Path], chosen: Measuring
-) -> "tuple[dict[str, nn.Module], list[tuple[Tensor, Tensor]]]":
-    """The networks with their weights, and the batches to measure on."""
+) -> "tuple[dict[str, nn.Module], dict[str, list[tuple[Tensor, Tensor]]]]":
+    """The networks with their weights, and the batches of each split to measure on."""
     from lowland.runs.training import load_images
     from lowland.train.weights import load_weights
 
-    one_of("split", chosen.split, ["train", "test"])
+    one_of("split", chosen.split, ["train", "test", "both"])
     data = load_images(chosen.data, chosen.examples)
     networks: dict[str, nn.Module] = {}
     for label, path in checkpoints.items():
         networks[label] = catalog.build("models", chosen.model, shape=data.shape, classes=len(data.classes))
         load_weights(path, networks[label])
-    images = data.train if chosen.split == "train" else data.test
-    images = images.take(min(chosen.examples, len(images)))
-    return networks, list(zip(images.x.split(chosen.batch), images.y.split(chosen.batch), strict=True))
+    splits = {"train": data.train, "test": data.test}
+    some = {
+        name: images.take(min(chosen.examples, len(images)))
+        for name, images in splits.items()
+        if chosen.split in (name, "both")
+    }
+    size = chosen.batch
+    return networks, {k: list(zip(v.x.split(size), v.y.split(size), strict=True)) for k, v in some.items()}
 
 
 def _criterion(name: str) -> "Callable[[Any, Any], Tensor]":
+    """A loss of outputs and class numbers, tried on some.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    import torch
     from torch.nn import functional
 
-    if not callable(getattr(functional, name, None)):
-        raise LookupError(f"loss must be a function of torch.nn.functional, such as cross_entropy, got {name!r}.")
-    return getattr(functional, name)
+    criterion: Any = getattr(functional, name, None)
+    try:
+        value = criterion(torch.zeros(2, 3), torch.tensor([0, 1]))
+    except (TypeError, ValueError, RuntimeError):
+        value = None
+    if isinstance(value, torch.Tensor) and value.ndim == 0:
+        return criterion
+    raise ValueError(
+        "loss must be a function of torch.nn.functional that takes outputs and class numbers, such as "
+        f"cross_entropy or multi_margin_loss, got {name!r}."
+    )
 
 
 def _measured(

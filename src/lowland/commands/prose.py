@@ -6,6 +6,8 @@ __all__ = ["flowing", "readable"]
 
 SYMBOLS = {
     r"\rho": "ρ",
+    r"\Gamma": "Γ",
+    r"\Sigma": "Σ",
     r"\alpha": "α",
     r"\beta": "β",
     r"\lambda": "λ",

@@ -22,6 +22,10 @@ CONTRADICTION = 0.1
 """Of the matrix, by which its products may contradict each other."""
 
 
+SHARP = 10
+"""Rounding errors by which a node may miss an eigenvalue and be one."""
+
+
 @dataclass(frozen=True)
 class Density:
     """The spectrum as weighted points, one set of m for each of several random vectors.
@@ -74,11 +78,28 @@ class Density:
         whole("order", order)
         return self._number(self.nodes**order)
 
-    def negative(self, below: float | None = None) -> Estimate[float]:
-        """Share of the eigenvalues that are smaller than ``-below``; None is the size of the rounding errors."""
+    def negative(self, below: float | None = None) -> tuple[Estimate[float], Estimate[float]]:
+        """The least and the most that the share of eigenvalues smaller than ``-below`` can be.
+
+        A node stands for the eigenvalues around it, on whichever side of the edge these are: the node next to the
+        edge may count wholly on either side (inequalities of Chebyshev, Markov and Stieltjes). The two meet where
+        the nodes are eigenvalues themselves; more ``steps`` bring them together.
+
+        Args:
+            below: None is the size of the rounding errors.
+
+        Returns:
+            Two shares, with the standard errors of choosing the random vectors.
+        """
         edge = self.rounding if below is None else below
         at_least("below", edge, 0.0)
-        return self._number((self.nodes < -edge).double())
+        left = self.nodes < -edge
+        sure = (self.bounds <= SHARP * self.rounding) | (self.weights <= torch.finfo(self.weights.dtype).eps)
+        exact = sure.all(-1, keepdim=True)
+        inner = torch.cat([left[:, 1:], torch.zeros_like(left[:, :1])], 1)
+        outer = torch.cat([torch.ones_like(left[:, :1]), left[:, :-1]], 1)
+        least, most = (torch.where(exact, left, other).double() for other in (inner, outer))
+        return self._number(least), self._number(most)
 
     def outliers(self, tol: float = 1e-3) -> Outliers:
         """The eigenvalues at both ends that are sure to ``tol`` of themselves, from the same products."""

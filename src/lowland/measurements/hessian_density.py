@@ -18,7 +18,8 @@ class HessianDensity(ProblemMeasurement):
 
     * ``hessian_mean_eigenvalue``: the mean of all eigenvalues, which is the trace over the number of parameters;
       its settings hold the spectrum as weighted points, ``nodes`` and ``weights`` of each probe;
-    * ``hessian_negative``: the share of eigenvalues below zero;
+    * ``hessian_negative_least`` and ``hessian_negative_most``: bounds of the share of eigenvalues below zero, far
+      apart where most are too near zero to tell; more ``steps`` bring them together;
     * ``hessian_outlier``: eigenvalues at both ends of the spectrum that are sure to a hundredth of themselves,
       from the same products, one reading each; ``bound`` in the settings says how near an eigenvalue is.
 
@@ -43,11 +44,11 @@ class HessianDensity(ProblemMeasurement):
         whole("seed", self.seed, low=0)
 
     def read(self, problem: Problem) -> list[Reading]:
-        """The mean, the share below zero, and what sticks out."""
+        """The mean, bounds of the share below zero, and what sticks out."""
         found = density(hessian(problem), self.probes, self.steps, self.seed)
         facts = {**self.settings(), "examples": problem.batches.examples, "products": found.products}
         points = {"nodes": found.nodes.tolist(), "weights": found.weights.tolist()}
-        mean, negative, outliers = found.moment(1), found.negative(), found.outliers(tol=0.01)
+        mean, outliers = found.moment(1), found.outliers(tol=0.01)
         return [
             Reading(
                 name="hessian_mean_eigenvalue",
@@ -56,12 +57,15 @@ class HessianDensity(ProblemMeasurement):
                 unit="loss/weight^2",
                 settings={**facts, **points},
             ),
-            Reading(
-                name="hessian_negative",
-                value=negative.value,
-                stderr=negative.stderr,
-                unit="fraction",
-                settings=facts,
+            *(
+                Reading(
+                    name=f"hessian_negative_{end}",
+                    value=share.value,
+                    stderr=share.stderr,
+                    unit="fraction",
+                    settings=facts,
+                )
+                for end, share in zip(("least", "most"), found.negative(), strict=True)
             ),
             *(
                 Reading(

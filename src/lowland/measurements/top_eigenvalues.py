@@ -40,11 +40,14 @@ class TopEigenvalues(ProblemMeasurement):
     """Whose: the Hessian's, or one of the two that add up to it."""
     tol: float = 1e-3
     """How near they must be, relative to themselves."""
+    block: int = 1
+    """Random vectors to start from, >= 1: b of them find an eigenvalue that is there several times b times."""
     seed: int = 0
     """Of where Lanczos' method starts."""
 
     def __post_init__(self) -> None:
         whole("k", self.k)
+        whole("block", self.block)
         one_of("of", self.of, MATRICES)
         at_least("tol", self.tol, 0.0)
         whole("seed", self.seed, low=0)
@@ -55,7 +58,8 @@ class TopEigenvalues(ProblemMeasurement):
         warm = problem.warm.get(key)
         if warm is not None and len(warm) != problem.size:
             warm = None
-        pairs = top(MATRICES[self.of](problem), self.k, tol=self.tol, warm=warm, seed=self.seed, strict=False)
+        how = {"tol": self.tol, "warm": warm, "seed": self.seed, "block": self.block, "strict": False}
+        pairs = top(MATRICES[self.of](problem), self.k, **how)
         problem.warm[key] = pairs.vectors
         facts = {"converged": pairs.converged, "products": pairs.products, "warm": warm is not None}
         settings = {**self.settings(), "examples": problem.batches.examples, **facts}

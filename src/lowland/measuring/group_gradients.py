@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from lowland.measuring.coupled import COUPLED, coupled
 from lowland.measuring.groups import cut, groups
 from lowland.measuring.slope import slope
 from lowland.operators.batch import Batch
@@ -31,7 +32,15 @@ def group_gradients(problem: Problem, m: int) -> Iterator[Tensor]:
 
     Yields:
         Blocks of shape ``(groups, P)``.
+
+    Raises:
+        ValueError: If the loss of a batch is not the mean of what its examples give.
     """
+    if coupled(problem):
+        raise ValueError(
+            f"The loss must be the mean of what single examples give, to have a gradient for each, got {COUPLED}: "
+            "leave this measurement out, or pass a loss that is such a mean."
+        )
     limit = max(1, int(problem.settings.memory / (COPIES * problem.size * problem.dtype.itemsize)))
     if m == 1 and _can_together(problem, next(_pieces(problem, min(limit, TRIED)))):
         for piece in _pieces(problem, limit):

@@ -1,13 +1,16 @@
 """Many measurements of one model, each pass over the data shared, no trace left."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from lowland.measuring.coupled import COUPLED, coupled
 from lowland.measuring.measurable import Measurable, in_split, listed
 from lowland.measuring.problem_measurement import ProblemMeasurement
 from lowland.observe.look import look
+from lowland.observe.measurement import WeightMeasurement
 from lowland.observe.reading import Reading
 from lowland.observe.untouched import untouched
 from lowland.operators.problem import Problem, problem
@@ -64,8 +67,12 @@ def measure(
         >>> print(measure(model, nn.functional.cross_entropy, batches, Accuracy())[0])
         accuracy: 0.5 +- 0.354 fraction
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
     splits = {str(k): v for k, v in data.items()} if isinstance(data, Mapping) else {"data": data}
     wanted = listed(measurements)
+    if not splits and not all(isinstance(one, WeightMeasurement) for one in wanted):
+        raise ValueError("data must hold at least one split for measurements that read data, got none.")
     found: list[list[Reading]] = [[] for _ in wanted]
     seen = {i: one for i, one in enumerate(wanted) if not isinstance(one, ProblemMeasurement)}
     if seen:
@@ -78,8 +85,19 @@ def measure(
         with untouched(model):
             if split not in problems:
                 problems[split] = problem(model, loss, splits[split], params, memory=memory)
+                _warn_of_batches(problems[split])
             found[i] += in_split(one.read(problems[split]), split)
     return [reading for readings in found for reading in readings]
+
+
+def _warn_of_batches(given: Problem) -> None:
+    """Warn where results depend on how the data are cut into batches."""
+    if len(given.batches) > 1 and coupled(given):
+        warnings.warn(
+            f"The loss must be the mean over examples for results not to depend on the batches, got {COUPLED}: "
+            "pass the data as one batch, or use lowland.problem with count=.",
+            stacklevel=4,
+        )
 
 
 def _of_the_loss(

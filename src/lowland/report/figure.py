@@ -98,6 +98,7 @@ class Panel:
         y_scale: Of the vertical axis.
         palette: ``ordered`` for curves that are steps of one quantity, such as layers or rho.
         spread: How intervals are drawn: ``bars`` for a few points, ``band`` for a course over time.
+        x_names: Names of the points, which then stand at equal distances in their order, such as layers.
     """
 
     wide: ClassVar[bool] = False
@@ -111,6 +112,7 @@ class Panel:
     y_scale: Literal["linear", "log"] = "linear"
     palette: Literal["distinct", "ordered"] = "distinct"
     spread: Literal["bars", "band"] = "bars"
+    x_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.curves:
@@ -199,9 +201,10 @@ class Figure:
         dots = any(len(panel.curves) == 1 and panel.spread == "bars" for panel in self.panels)
         hollow = any(any(curve.broken) for panel in self.panels for curve in panel.curves)
         keys = "".join(f" {key}" for key in dict.fromkeys(panel.key for panel in self.panels) if key)
-        said = f"{marks.capitalize()}: 95 % t-intervals over seeds."
-        said += " Faint dots: single seeds." if dots else ""
-        return said + keys + (" Hollow points: some seeds diverged and are left out." if hollow else "")
+        several = any(len(seeds) > 1 for panel in self.panels for curve in panel.curves for seeds in curve.values)
+        said = f"{marks.capitalize()}: 95 % t-intervals over seeds." if several else ""
+        said += " Faint dots: single seeds." if dots and several else ""
+        return (said + keys).strip() + (" Hollow points: some seeds diverged and are left out." if hollow else "")
 
     def csv(self) -> str:
         """The numbers behind the figure: panel, curve, x, mean, ends of the interval, seeds, seeds left out."""

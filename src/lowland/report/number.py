@@ -22,7 +22,9 @@ def number(value: float, digits: int | None = None) -> str:
         return _sign(_grouped(value, 0))
     if abs(value) < 1e-4 or abs(value) >= 1e7:
         return _sign(f"{value:.3g}")
-    return _sign(_grouped(value, max(0, 2 - _magnitude(value))).rstrip("0").rstrip("."))
+    digits = max(0, 2 - _magnitude(value))
+    text = _grouped(value, digits)
+    return _sign(text.rstrip("0").rstrip(".") if digits else text)
 
 
 def places(half_width: float, value: float) -> int | None:

@@ -144,6 +144,10 @@ def _draw_axes(axes: "Axes", panel: Panel, points: Sequence[float]) -> None:
         _draw_decades(axes.yaxis)
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
+    if panel.x_names:
+        axes.set_xticks(points, panel.x_names, rotation=30, ha="right")
+        axes.set_xlabel(panel.x_label)
+        return
     if panel.x_scale == "even":
         axes.set_xticks(range(len(points)), [number(point) for point in points])
         axes.set_xlim(-0.4, len(points) - 0.6)

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from lowland.observe.reading import Reading
 from lowland.report.figure import Curve, Figure, Panel
-from lowland.report.table import Cell, Table
+from lowland.report.table import Cell, Table, cell_text
 
 __all__ = ["Groups", "figures_of", "summary_of", "tables_of"]
 
@@ -28,31 +27,43 @@ FLOOR = 1e-7
 def tables_of(groups: Groups) -> list[Table]:
     """A table of what belongs to the model as a whole, and tables of what belongs to its layers.
 
-    With two models the last columns are the second's value less the first's, and that in standard errors, where
-    both have one.
+    With two models the last column is the second's value less the first's.
     """
     found = {label: _named(readings) for label, readings in groups.items()}
     keys = list(dict.fromkeys(key for readings in found.values() for key in readings))
     whole = [quantity for quantity, site in keys if not site]
-    sites = list(dict.fromkeys(site for _, site in keys if site))
-    quantities = list(dict.fromkeys(quantity for quantity, site in keys if site))
+    sites: dict[str, tuple[str, ...]] = {}
+    for quantity, site in keys:
+        sites[quantity] = (*sites.get(quantity, ()), *([site] if site else []))
     width = max(1, WIDEST // len(groups))
-    parts = [quantities[start : start + width] for start in range(0, len(quantities), width)]
+    parts = [
+        alike[start : start + width]
+        for place in dict.fromkeys(where for where in sites.values() if where)
+        for alike in [[quantity for quantity in sites if sites[quantity] == place]]
+        for start in range(0, len(alike), width)
+    ]
     titles = [
         f"By layer ({i} of {len(parts)})" if len(parts) > 1 else "By layer" for i in range(1, len(parts) + 1)
     ]
-    layers = [_by_layer(found, sites, part, title) for part, title in zip(parts, titles, strict=True)]
+    layers = [_by_layer(found, sites[part[0]], part, title) for part, title in zip(parts, titles, strict=True)]
     return [_whole(found, whole), *layers] if whole else layers
 
 
-def summary_of(groups: Groups) -> Table | None:
-    """What belongs to the model as a whole, without errors, units and long lists: for a terminal."""
-    table = next((table for table in tables_of(groups) if table.title == WHOLE), None)
-    if table is None:
-        return None
-    kept = [i for i, c in enumerate(table.columns) if c != "unit" and not c.endswith("standard error")]
-    rows = [tuple(row[i] for i in kept) for row in table.rows if "number" not in str(row[0])]
-    return replace(table, columns=tuple(table.columns[i] for i in kept), rows=tuple(rows))
+def summary_of(groups: Groups) -> list[Table]:
+    """For a terminal: what belongs to the model as a whole, without long lists; else to its layers."""
+    tables = tables_of(groups)
+    if not tables or tables[0].title != WHOLE:
+        return tables
+    rows = [_short(row, len(groups)) for row in tables[0].rows if "number" not in str(row[0])]
+    columns = ("quantity", *groups, *tables[0].columns[2 + 2 * len(groups) :])
+    return [Table(title=WHOLE, columns=columns, rows=tuple(rows), caption="±: standard error.")]
+
+
+def _short(row: tuple[Cell, ...], models: int) -> tuple[Cell, ...]:
+    """Every value with its error in one cell, and the unit with the name."""
+    pairs = [row[2 + 2 * i : 4 + 2 * i] for i in range(models)]
+    cells = [f"{cell_text(value)} ± {cell_text(error)}" if error else cell_text(value) for value, error in pairs]
+    return (f"{row[0]}, {row[1]}" if row[1] else row[0], *cells, *map(cell_text, row[2 + 2 * models :]))
 
 
 def figures_of(groups: Groups) -> list[Figure]:
@@ -80,53 +91,66 @@ def _named(readings: Sequence[Reading]) -> dict[Key, Reading]:
         alike = [r.settings for r in readings if (r.name, r.site) == (reading.name, reading.site)]
         plain = {k: v for k, v in reading.settings.items() if isinstance(v, str | int | float) and k not in BESIDE}
         words = ", ".join(f"{k} {v}" for k, v in plain.items() if any(other.get(k) != v for other in alike))
-        found[(f"{reading.name} ({words})" if words else reading.name, reading.site)] = reading
+        of_weights = "shape" in reading.settings and "weight" not in reading.name
+        name = f"{reading.name} of the weights" if of_weights else reading.name
+        found[(f"{name} ({words})" if words else name, reading.site)] = reading
     return found
 
 
 def _whole(found: Mapping[str, Mapping[Key, Reading]], quantities: Sequence[str]) -> Table:
-    columns = ["quantity", "unit", *(c for label in found for c in (label, f"{label}, standard error"))]
     rows = []
     for quantity in quantities:
         seen = [readings.get((quantity, "")) for readings in found.values()]
         unit = next(reading.unit for reading in seen if reading)
-        numbers: list[Cell] = [n for r in seen for n in ((r.value, r.stderr) if r else (None, None))]
-        rows.append((quantity, unit, *numbers, *_difference(seen)))
-    more = ("difference", "in standard errors") if len(found) == 2 else ()
+        rows.append((quantity, unit, *_numbers(seen), *_difference(seen)))
+    columns = ("quantity", "unit", *(c for label in found for c in (label, f"{label}, standard error")))
+    more = ("difference",) if len(found) == 2 else ()
     return Table(title=WHOLE, columns=(*columns, *more), rows=tuple(rows))
+
+
+def _numbers(seen: Sequence[Reading | None]) -> list[Cell]:
+    return [number for r in seen for number in ((r.value, r.stderr) if r else (None, None))]
 
 
 def _difference(seen: Sequence[Reading | None]) -> tuple[Cell, ...]:
     if len(seen) != 2:
         return ()
     a, b = seen
-    if a is None or b is None:
-        return None, None
-    error = math.hypot(a.stderr, b.stderr) if a.stderr is not None and b.stderr is not None else 0.0
-    return b.value - a.value, (b.value - a.value) / error if error else None
+    return (b.value - a.value if a and b else None,)
 
 
 def _by_layer(
     found: Mapping[str, Mapping[Key, Reading]], sites: Sequence[str], quantities: Sequence[str], title: str
 ) -> Table:
-    pairs = [(quantity, label) for quantity in quantities for label in found]
-    rows = []
-    for site in sites:
-        seen = [found[label].get((quantity, site)) for quantity, label in pairs]
-        if any(seen):
-            rows.append((site, *(reading.value if reading else None for reading in seen)))
-    columns = [f"{quantity}, {label}" if len(found) > 1 else quantity for quantity, label in pairs]
+    """A line for every layer, a column for every quantity and model, and one of its errors where it has some."""
+    columns: dict[str, list[Cell]] = {}
+    for quantity in quantities:
+        for label, readings in found.items():
+            seen = [readings.get((quantity, site)) for site in sites]
+            unit = next((f" ({r.unit})" for r in seen if r and r.unit), "")
+            name = f"{quantity}{unit}" + (f", {label}" if len(found) > 1 else "")
+            columns[name] = [r.value if r else None for r in seen]
+            if any(r and r.stderr is not None for r in seen):
+                columns[f"{name}, standard error"] = [r.stderr if r else None for r in seen]
+    rows = zip(sites, *columns.values(), strict=True)
     return Table(title=title, columns=("layer", *columns), rows=tuple(rows))
 
 
 def _ranks(groups: Groups) -> list[Panel]:
     panels = []
     for name in RANKS:
-        values = {label: [r.value for r in readings if r.name == name] for label, readings in groups.items()}
-        curves = [_curve(label, range(1, len(y) + 1), y) for label, y in values.items() if len(y) > 1]
-        words = name.replace("_", " ")
-        panels += [Panel(title=words, x_label="layer", y_label=words, curves=tuple(curves))] if curves else []
+        found = {label: _at_sites(readings, name) for label, readings in groups.items()}
+        names = next(iter(found.values()))
+        curves = [_curve(label, range(len(y)), list(y.values())) for label, y in found.items() if len(y) > 1]
+        if curves:
+            panels.append(
+                Panel(title=name, x_label="layer", y_label=name, curves=tuple(curves), x_names=tuple(names))
+            )
     return panels
+
+
+def _at_sites(readings: Sequence[Reading], quantity: str) -> dict[str, float]:
+    return {site: r.value for (name, site), r in _named(readings).items() if name == quantity and site}
 
 
 def _radii(groups: Groups) -> list[Panel]:

@@ -52,10 +52,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     try:
         held: Any = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise ValueError(
-            f"The checkpoint {path} must be a state dict saved with torch.save, got a file that does not load: "
-            f"{str(error).splitlines()[0]}"
+            f"The checkpoint {path} must be a state dict saved with torch.save, got a file that does not load as "
+            f"weights alone ({type(error).__name__}). Save net.state_dict(), not net."
         ) from error
     for name in NESTED:
         held = held[name] if isinstance(held, Mapping) and isinstance(held.get(name), Mapping) else held
