@@ -9,8 +9,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "lowland"
 
 LAYERS = (
     {"types"},
-    {"calling", "catalog", "checks", "files", "own_file", "seeds", "vector"},
-    {"data", "engine", "models", "observe", "theory"},
+    {"calling", "catalog", "checks", "files", "own_file", "seeds", "shield", "vector"},
+    {"data", "engine", "layers", "models", "observe", "theory"},
     {"blocks", "operators"},
     {"estimate"},
     {"measuring"},

@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 from lowland.checks import at_least
 from lowland.engine.perturb import Perturbation
 from lowland.engine.request import Metric, ball
-from lowland.engine.shield import Shield
+from lowland.shield import Shield
 from lowland.types import State
 from lowland.vector import Vector
 

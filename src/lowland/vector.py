@@ -76,7 +76,7 @@ class Vector:
         mixed = {n: _lerp(part, other.parts[n], weight) for n, part in self.parts.items() if n in other.parts}
         mixed |= {n: ((1 - weight) * part).to(part.dtype) for n, part in self.parts.items() if n not in mixed}
         mixed |= {n: (weight * part).to(part.dtype) for n, part in other.parts.items() if n not in mixed}
-        return Vector(mixed, self.total or other.total)
+        return type(other)(mixed, self.total or other.total)
 
     def rejected_from(self, other: "Vector") -> "Vector":
         """The part at right angles to ``other``; all of the vector where ``other`` is zero or not finite."""
@@ -88,7 +88,7 @@ class Vector:
         mine, theirs = [self.parts[n] for n in shared], [other.parts[n] for n in shared]
         sums = dict(zip(shared, _add(mine, theirs, factor), strict=True))
         extra = factor * other.only(frozenset(other.parts.keys() - self.parts.keys()))
-        return Vector({**self.parts, **sums, **extra.parts}, self.total or other.total)
+        return type(other)({**self.parts, **sums, **extra.parts}, self.total or other.total)
 
     def __add__(self, other: "Vector") -> "Vector":
         return self.plus(other)

@@ -55,12 +55,13 @@ class Run:
     def loss(self, rows, factor=1.0):
         x, y = self.x[rows], self.y[rows]
         outputs = self.model(x)
-        return factor * (nn.functional.cross_entropy(outputs, y) + self.term(outputs, x, rows))
+        loss = nn.functional.cross_entropy(outputs, y)
+        return factor * (loss + self.term(loss, outputs, x, rows))
 
-    def term(self, outputs, inputs, indices):
+    def term(self, loss, outputs, inputs, indices):
         if not callable(self.bound):
             return 0.0
-        return given(self.bound, outputs=outputs, inputs=inputs, indices=indices)
+        return given(self.bound, loss=loss, outputs=outputs, inputs=inputs, indices=indices)
 
     def backward(self, rows, factor=1.0):
         self.engine.backward(lambda: self.loss(rows, factor), scaler=self.scaler)
@@ -245,6 +246,7 @@ def test_never_waits_for_the_device(name):
     x, rows = run.x[:BATCH].to("meta"), torch.arange(BATCH, device="meta")
     for _ in range(2):
         outputs = model(x)
-        (outputs.sum() + run.term(outputs, x, rows)).backward()
+        loss = outputs.square().sum()
+        (loss + run.term(loss, outputs, x, rows)).backward()
         optimizer.step()
     assert run.bound.count == 2

@@ -1,14 +1,14 @@
-import signal
-import sys
+import contextlib
 
 import pytest
 import torch
 from torch import nn
 
-from lowland.engine import shield
+from lowland import shield
 from lowland.measuring import displaced as displacing
 from lowland.measuring.displaced import displaced
 from lowland.operators.problem import problem
+from pressed import pressed_at
 
 
 class WithView(nn.Module):
@@ -72,38 +72,15 @@ def test_weights_come_back_when_something_is_raised():
     assert torch.equal(model.weight, before)
 
 
-def pressed_at(line, act):
-    """Do ``act`` with Ctrl-C pressed at its ``line``-th line of ours; says whether there were so many."""
-    left = line
-
-    def trace(frame, event, argument):
-        nonlocal left
-        ours = frame.f_code.co_filename in (displacing.__file__, shield.__file__)
-        left -= ours and event == "line"
-        if left == 0:
-            sys.settrace(None)
-            signal.raise_signal(signal.SIGINT)
-        return trace if ours or event == "call" else None
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    finally:
-        sys.settrace(before)
-    return left <= 0
-
-
-def test_weights_come_back_at_whatever_line_ctrl_c_is_pressed():
+def test_weights_come_back_at_whatever_moment_ctrl_c_is_pressed():
     p = of(nn.Linear(3, 2))
     before = [q.detach().clone() for q in p.model.parameters()]
-    interrupted = 0
-    for line in range(1, 1000):
+    files, interrupted = (displacing.__file__, shield.__file__, contextlib.__file__), 0
+    for moment in range(1, 2000):
         try:
-            if not pressed_at(line, lambda: displaced(p, torch.zeros(p.size), lambda: outputs(p))):
-                break
+            pressed_at(moment, lambda: displaced(p, torch.zeros(p.size), lambda: outputs(p)), files)
+            break
         except KeyboardInterrupt:
             interrupted += 1
         assert all(torch.equal(q, old) for q, old in zip(p.model.parameters(), before, strict=True))
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert interrupted == line - 1 > 20
+    assert interrupted == moment - 1 > 20

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.calibration import Calibration
+from lowland.measurements.feature_rank import FeatureRank
+from lowland.measurements.gradient_noise import GradientNoise
 from lowland.measurements.hessian_split import HessianSplit
 from lowland.measurements.sharpness import Sharpness
 from lowland.measurements.top_eigenvalues import TopEigenvalues
 from lowland.measurements.weight_rank import WeightRank
+from lowland.measuring.measure import measure
 from lowland.measuring.probe import probe
 from lowland.train.fit import fit
 from lowland.train.recipe import Recipe
@@ -331,6 +334,8 @@ def test_tensorboard_that_is_missing_is_asked_for_by_words(tmp_path):
         ({"measurements": Accuracy(on="test")}, LookupError, r"needs the splits 'test', got 'data'"),
         ({"measurements": TopEigenvalues(on="test")}, LookupError, r"needs the splits 'test', got 'data'"),
         ({"measurements": TopEigenvalues(), "params": "0.wieght"}, LookupError, r"no parameter called '0.wieght'"),
+        ({"measurements": FeatureRank(layers="nope")}, LookupError, r"no layer called 'nope'"),
+        ({"measurements": WeightRank(layers=("0", "nope"))}, LookupError, r"no layer called 'nope'"),
         ({"memory": "much"}, ValueError, r"memory must be a size such as '2 GB' .*got 'much'"),
         ({"data": iter(data())}, TypeError, r"passed over again and again, got list_iterator for 'data': pass a"),
         ({"data": 3}, TypeError, r"passed over again and again, got int for 'data'"),
@@ -357,8 +362,19 @@ def test_a_file_of_something_else_is_refused_by_words(tmp_path):
         of(Net(), file=tmp_path / "a").rewind(4)
 
 
-def test_a_loader_that_shuffles_by_a_generator_of_its_own_is_refused_by_words():
+@pytest.mark.parametrize("shuffled", ["by torch's generator", "by one of its own", "by its sampler's"])
+def test_a_loader_that_shuffles_is_measured_in_one_order_whatever_is_drawn_meanwhile(shuffled):
     draw = torch.Generator().manual_seed(5)
-    loader = DataLoader(TensorDataset(*data()[0]), batch_size=4, shuffle=True, generator=draw)
-    with pytest.raises(ValueError, match=r"data must be the same in every pass.*shuffle=False"):
-        probe(Net(), CE, loader, TopEigenvalues(), 1).step()
+    how = {
+        "by torch's generator": {"shuffle": True},
+        "by one of its own": {"shuffle": True, "generator": draw},
+        "by its sampler's": {"sampler": RandomSampler(data()[0][0], generator=draw)},
+    }
+    loader = DataLoader(TensorDataset(*data()[0]), batch_size=4, **how[shuffled])
+    model = Net()
+    several = [GradientNoise(), TopEigenvalues(), Sharpness(steps=2), GradientNoise(m=2), Accuracy()]
+    measured = measure(model, CE, loader, several)
+    watch = probe(model, CE, loader, several[:1] + several[2:], 1)
+    first = watch.step()
+    next(iter(loader)), torch.rand(3)
+    assert watch.step() == first == [r for r in measured if r.name != "hessian_lambda_max"]

@@ -11,6 +11,7 @@ from torch.func import functional_call
 import lowland
 from lowland.catalog import names
 from lowland.engine.around import Around
+from lowland.methods.gradient_penalty import GradientPenalty
 from references import sam_family as ref
 
 
@@ -62,9 +63,20 @@ class Flat:
 
         return gradient
 
+    def loss(self, z):
+        return nn.functional.cross_entropy(z, self.y)
+
+    def hessian(self, w, v):
+        return torch.autograd.functional.hvp(lambda w: self.loss(self.outputs(w)), w, v)[1]
+
+    def gauss_newton(self, w, v):
+        z, u = torch.autograd.functional.jvp(self.outputs, w, v)
+        u = torch.autograd.functional.hvp(self.loss, z, u)[1]
+        return torch.autograd.functional.vjp(self.outputs, w, u)[1]
+
     @property
     def grad(self):
-        return self.gradient_of(lambda z: nn.functional.cross_entropy(z, self.y))
+        return self.gradient_of(self.loss)
 
     def losses(self, w):
         return nn.functional.cross_entropy(self.outputs(w), self.y, reduction="none")
@@ -214,6 +226,14 @@ CASES = {
     "sam_on": (lowland.SAMON(rho=0.4), lambda f: ref.sam_on(f.grad, f.w, 0.4, f.norms)),
     "msam": (lowland.MSAM(rho=0.1, m=5), sharded),
     "gnp": (lowland.GNP(rho=0.1, alpha=0.3), whole(ref.gnp, 0.1, 0.3)),
+    "gradient_penalty": (
+        GradientPenalty(rho=0.1),
+        lambda f: ref.gradient_penalty(f.grad, f.hessian, f.w, 0.1),
+    ),
+    "gradient_penalty, no NME": (
+        GradientPenalty(rho=0.1, nme="ablated"),
+        lambda f: ref.gradient_penalty(f.grad, f.gauss_newton, f.w, 0.1),
+    ),
     "wsam": (lowland.WSAM(rho=0.1, gamma=0.75), decoupled),
     "wsam, coupled": (lowland.WSAM(rho=0.1, gamma=0.75, decoupled=False), whole(ref.gnp, 0.1, 3.0)),
     "f_sam": (lowland.FSAM(rho=0.1, sigma=0.7, lam=0.8), remembering(ref.f_sam, 0.1, 0.7, 0.8)),

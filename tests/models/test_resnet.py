@@ -36,3 +36,9 @@ def test_a_block_adds_to_its_input():
 def test_an_unknown_depth_is_refused_by_words():
     with pytest.raises(ValueError, match="depth must be one of 10, 18, 26, 34, got 20"):
         ResNet((3, 32, 32), 10, depth=20)
+
+
+def test_its_activation_can_be_chosen():
+    net = ResNet((3, 8, 8), 2, depth=10, width=2, activation="beta_gelu:beta=4")
+    kinds = [type(m).__name__ for m in net.modules()]
+    assert (kinds.count("BetaGELU"), kinds.count("ReLU")) == (9, 0)

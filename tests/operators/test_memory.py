@@ -126,6 +126,52 @@ def test_changed_batch_norm_statistics_are_noticed():
     assert (H @ vector(H) - before).norm() > 1e-6 * before.norm()
 
 
+class Buffered(nn.Module):
+    """Buffers of all kinds in the way from inputs to outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(3, 2)
+        self.register_buffer("shift", torch.tensor([1.0, -2.0, 0.5]))
+        self.register_buffer("turn", torch.tensor([2, 0, 1]))
+        self.register_buffer("mask", torch.tensor([True, False, True]), persistent=False)
+        self.register_buffer("phase", torch.tensor([1.0 + 1j, 2.0, 1j]))
+
+    def forward(self, x):
+        return self.inner(((x + self.shift + self.phase.imag) * self.mask)[:, self.turn])
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("shift", lambda t: t.add_(3)),
+        ("shift", lambda t: t.neg_()),
+        ("turn", lambda t: t.copy_(torch.tensor([0, 0, 1]))),
+        ("mask", lambda t: t.fill_(True)),
+        ("phase", lambda t: t.mul_(2)),
+    ],
+)
+def test_buffers_changed_behind_the_counter_are_noticed(name, change):
+    torch.manual_seed(0)
+    model, data = Buffered(), (torch.randn(6, 3), torch.arange(6) % 2)
+    H = hessian(problem(model, nn.functional.cross_entropy, data))
+    before = H @ torch.ones(8)
+    change(model.get_buffer(name).data)
+    after = hessian(problem(model, nn.functional.cross_entropy, data)) @ torch.ones(8)
+    assert torch.equal(H @ torch.ones(8), after)
+    assert not torch.equal(after, before)
+
+
+def test_a_buffer_that_was_made_in_inference_mode_is_no_hindrance():
+    model, data = Buffered(), (torch.randn(6, 3), torch.arange(6) % 2)
+    expected = hessian(problem(model, nn.functional.cross_entropy, data)) @ torch.ones(8)
+    with torch.inference_mode():
+        model.mask = model.mask.clone()
+    H = hessian(problem(model, nn.functional.cross_entropy, data))
+    assert torch.equal(H @ torch.ones(8), expected)
+    assert torch.equal(H @ torch.ones(8), expected)
+
+
 @pytest.mark.parametrize(
     ("amount", "expected"), [("2 GB", 2e9), ("1.5mb", 1.5e6), (" 3 b ", 3), (7, 7), (2.5, 2.5)]
 )

@@ -64,6 +64,11 @@ def gnp(grad, w, rho, alpha):
     return (1 - alpha) * grad(w) + alpha * sam(grad, w, rho)
 
 
+def gradient_penalty(grad, product, w, rho):
+    g = grad(w)
+    return g + rho * product(w, unit(g))
+
+
 def f_sam(grad, w, rho, sigma, lam, kept):
     g = grad(w)
     kept["m"] = lam * kept.get("m", 0.0) + (1 - lam) * g

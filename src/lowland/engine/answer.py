@@ -1,7 +1,7 @@
 """Answers the requests of one step, and leaves everything as it was."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -14,8 +14,8 @@ from lowland.engine.objective import Objective
 from lowland.engine.perturb import Perturbation
 from lowland.engine.randomness import Randomness
 from lowland.engine.request import Ball, Look, Part, Request
-from lowland.engine.shield import Shield
 from lowland.engine.subject import Subject
+from lowland.shield import Shield
 from lowland.types import Closure
 from lowland.vector import Vector, ratio
 
@@ -214,9 +214,11 @@ class Answers:
         chosen = self._closures if request.on is None else [self._closures[request.on.closure]]
         share = 1.0 if request.on is None else request.on.share
         self._clear_gradients()
+        if request.along is not None:
+            request = replace(request, along=self._subject.stretched(request.along))
         losses = [self._loss_of(closure, request, first) for closure in chosen]
         total = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-        clean = request.at is None and first
+        clean = request.at is None and request.along is None and first
         self._note(request, first, total if share == 1 else share * total)
         self.passes += share * len(chosen) / len(self._closures)
         own = _apart(self._processes.gradients(self._trained))
@@ -235,7 +237,7 @@ class Answers:
 
     def _loss_of(self, closure: Closure, request: Request, first: bool) -> Tensor:
         own = request.loss is None
-        loss = self._backward(closure, request.on, request.loss, self._subject.unseen(own))
+        loss = self._backward(closure, request, self._subject.unseen(own))
         self._subject.saw(own, inputs=bool(self._backward.inputs))
         if isinstance(closure, Objective) and first:
             closure.keep()

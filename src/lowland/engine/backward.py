@@ -5,9 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from lowland.engine.objective import Loss, Objective
-from lowland.engine.request import Part
-from lowland.engine.shield import Shield
+from lowland.engine.objective import Objective
+from lowland.engine.request import Part, Request
+from lowland.engine.slope import slope
+from lowland.shield import Shield
 from lowland.types import Closure
 
 __all__ = ["Backward"]
@@ -33,15 +34,12 @@ class Backward:
         self._earlier: list[Tensor] = []
         self.inputs: list[Tensor] = []
 
-    def __call__(
-        self, closure: Closure, on: Part | None, other: Loss | None, known: Collection[int] | None
-    ) -> Tensor:
-        """The closure's loss, detached, its gradient added.
+    def __call__(self, closure: Closure, request: Request, known: Collection[int] | None) -> Tensor:
+        """The closure's loss, detached; what was asked for is added to the gradients.
 
         Args:
             closure: Computes the loss.
-            on: The rows to compute it on; None is all.
-            other: What to differentiate in place of the closure's own loss; that one is still the answer.
+            request: On which rows, and what to differentiate: the closure's own loss is the answer whatever it is.
             known: Addresses of the parameters that the loss may depend on; None does not look.
 
         Raises:
@@ -49,9 +47,9 @@ class Backward:
             ValueError: If it is no scalar, has no graph, or trains what is not the model's.
             RuntimeError: If the closure calls backward, clears gradients, or returns an old loss.
         """
-        loss = self._watched(closure, on, other)
+        loss = self._watched(closure, request)
         _check(loss)
-        if other is not None and isinstance(closure, Objective):
+        if request.loss is not None and isinstance(closure, Objective):
             _check_scalar(closure.value)
         if any(loss is earlier for earlier in self._earlier):
             raise RuntimeError("The closure must compute the loss anew in every pass, got the same tensor again.")
@@ -62,7 +60,7 @@ class Backward:
         if not first:  # inputs hear of the step's first pass alone
             _set_gradients(self.inputs, [None] * len(held))
         with self._shield.opened(), torch.enable_grad():
-            (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+            self._differentiate(loss if request.along is None else slope(loss, closure, request, self._trained))
         if not first:
             _set_gradients(self.inputs, held)
         told = closure.value if isinstance(closure, Objective) and closure.value is not None else loss.detach()
@@ -73,7 +71,11 @@ class Backward:
         with self._shield.opened():
             return objective.losses(on.rows)
 
-    def _watched(self, closure: Closure, on: Part | None, other: Loss | None) -> Tensor:
+    def _differentiate(self, value: Tensor) -> None:
+        if value.requires_grad:
+            (value if self._scaler is None else self._scaler.scale(value)).backward()
+
+    def _watched(self, closure: Closure, request: Request) -> Tensor:
         """The closure's loss; a mark in place of one gradient shows whether the closure touched gradients.
 
         Raises:
@@ -88,8 +90,8 @@ class Backward:
         mark = marked.grad = torch.zeros_like(marked) if own is None else own
         version = mark._version
         with self._shield.opened(), torch.enable_grad():
-            rows = None if on is None else on.rows
-            loss = closure(rows, other) if isinstance(closure, Objective) else closure()
+            rows = None if request.on is None else request.on.rows
+            loss = closure(rows, request.loss) if isinstance(closure, Objective) else closure()
         touched = marked.grad is not mark or mark._version != version
         changed = any(p.grad is not before[name] for name, p in self._trained.items() if p is not marked)
         if touched or changed:

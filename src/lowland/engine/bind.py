@@ -14,10 +14,10 @@ from lowland.engine.around import Around
 from lowland.engine.masters import Masters, warn_of_rounding
 from lowland.engine.memory import Memory
 from lowland.engine.request import Direction, Look, Request
-from lowland.engine.shield import Shield
 from lowland.engine.sites import Where
 from lowland.engine.step import Step
 from lowland.engine.subject import Subject, subject
+from lowland.shield import Shield
 from lowland.types import Closure, State
 from lowland.vector import Vector
 

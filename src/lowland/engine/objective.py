@@ -53,6 +53,7 @@ class Objective:
     Attributes:
         outputs: What the model gave in the last step's clean pass, detached; None before the first.
         value: The user's loss in the latest pass, detached, whatever was differentiated.
+        latest: What the model gave in the latest pass, with its graph.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Objective:
         self.each = each or _each(criterion)
         self.outputs: Any = None
         self.value: Tensor | None = None
+        self.latest: Any = None
         self._clean: list[Any] = []
 
     def __len__(self) -> int:
@@ -98,13 +100,13 @@ class Objective:
 
     def keep(self) -> None:
         """Count the latest outputs among those of the clean pass; shards are joined in order."""
-        self._clean.append(_detached(self._latest))
+        self._clean.append(_detached(self.latest))
         self.outputs = self._clean[0] if len(self._clean) == 1 else _joined(self._clean)
 
     def _forward(self, rows: Rows | None) -> tuple[Any, Tensor]:
         x, y = (self.x, self.y) if rows is None else (rows_of(self.x, rows), self.y[rows])
         outputs = call(self.model, x)
-        self._latest = outputs
+        self.latest = outputs
         return outputs, y
 
     def _clean_of(self, rows: Rows | None) -> Any:  # noqa: ANN401

@@ -11,7 +11,7 @@ from lowland.checks import at_least, one_of
 from lowland.engine.objective import Loss
 from lowland.vector import Vector
 
-__all__ = ["Ball", "Direction", "Look", "Metric", "Part", "Request", "Shard", "Subset", "ball"]
+__all__ = ["Ball", "Direction", "Look", "Matrix", "Metric", "Part", "Request", "Shard", "Subset", "ball"]
 
 Metric = Callable[[str, Tensor], Tensor]
 """The diagonal ``T`` for a piece of a parameter: takes its name and weights, returns a tensor of their shape.
@@ -94,9 +94,13 @@ Part = Shard | Subset
 """Some of the examples of one closure."""
 
 
+Matrix = Literal["hessian", "gauss_newton"]
+"""The second derivative of the loss; or its part that is left where the outputs are linear in the weights."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """A gradient of the loss.
+    """A gradient of the loss, or a product of a matrix of its second derivatives with a vector.
 
     Attributes:
         at: Offset from the weights; None asks at the weights themselves.
@@ -104,12 +108,17 @@ class Request:
         spend: A vector that the method gives away: the backup of the weights takes over its storage, so that
             a step holds one extra copy of the weights and no more.
         loss: What to differentiate in place of the criterion.
+        along: The vector to multiply with; None asks for the gradient. Only the parameters that the method
+            perturbs count, each longer or shorter as its perturbation would be.
+        matrix: What to multiply it with.
     """
 
     at: Ball | Vector | None = None
     on: Part | None = None
     spend: Vector | None = None
     loss: Loss | None = None
+    along: Vector | None = None
+    matrix: Matrix = "hessian"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from lowland.engine.buffers import Buffers
 from lowland.engine.masters import Masters
 from lowland.engine.processes import processes
 from lowland.engine.sites import Site, Where, factors, select, sites
+from lowland.vector import Vector
 
 __all__ = ["Subject", "subject"]
 
@@ -33,6 +34,12 @@ class Subject:
     processes: Alone
     masters: Masters | None = None
     _looked: set[bool] = field(default_factory=set)
+
+    def stretched(self, vector: Vector) -> Vector:
+        """The entries of those parameters that are perturbed, longer or shorter as their perturbation is."""
+        kept = vector.only(self.moved).parts
+        longer = {name: self.factors[name] * part for name, part in kept.items() if name in self.factors}
+        return Vector({**kept, **longer}, vector.total)
 
     def push(self) -> None:
         """Let the model follow its masters, if it has any."""

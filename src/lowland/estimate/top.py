@@ -10,6 +10,7 @@ from lowland.estimate.lanczos import ROUNDINGS, Lanczos
 from lowland.estimate.meter import Meter
 from lowland.estimate.outermost import ENDS, End, Outermost
 from lowland.estimate.warm_start import warm_start
+from lowland.observe.ordinary import ordinary
 from lowland.operators.operator import Operator
 
 __all__ = ["top"]
@@ -18,6 +19,7 @@ CHANCE = 0.1
 """Share of a random vector in a warm start, so that no eigenvector is invisible from it."""
 
 
+@ordinary()
 def top(
     operator: Operator,
     k: int = 5,

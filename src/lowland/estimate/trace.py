@@ -9,6 +9,7 @@ from lowland.estimate.estimate import Estimate
 from lowland.estimate.hutch_plus_plus import hutch_plus_plus
 from lowland.estimate.hutchinson import hutchinson
 from lowland.estimate.xtrace import xtrace
+from lowland.observe.ordinary import ordinary
 from lowland.operators.operator import Operator
 
 __all__ = ["trace"]
@@ -34,6 +35,7 @@ def trace(
 ) -> list[Estimate[float]]: ...
 
 
+@ordinary()
 def trace(
     operators: Operator | Sequence[Operator], probes: int = 30, method: Method = "hutchinson", seed: int = 0
 ) -> Estimate[float] | list[Estimate[float]]:

@@ -17,6 +17,7 @@ from lowland.measuring.displaced import displaced, weights
 from lowland.measuring.filter_direction import filter_direction
 from lowland.measuring.problem_measurement import ProblemMeasurement
 from lowland.measuring.slope import mean_loss
+from lowland.observe.ordinary import ordinary
 from lowland.observe.reading import Reading
 from lowland.operators.problem import Problem
 from lowland.seeds import generator
@@ -63,6 +64,7 @@ class Landscape(ProblemMeasurement):
         if self.span is not None and not self.span[0] < self.span[1]:
             raise ValueError(f"span must rise, got {self.span}.")
 
+    @ordinary()
     def read(self, problem: Problem) -> list[Reading]:
         """The loss at each point, in rising order of beta, then alpha."""
         w, d = weights(problem), self._directions(problem)

@@ -7,6 +7,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lowland.operators.problem import Problem
+from lowland.shield import Shield
 
 __all__ = ["renewed_statistics"]
 
@@ -29,15 +30,16 @@ def renewed_statistics(problem: Problem) -> Iterator[None]:
 
 def _estimate(problem: Problem, norms: list[_BatchNorm]) -> None:
     momenta = [norm.momentum for norm in norms]
-    try:
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # which means the plain mean over batches
-            norm.train()
-        with torch.no_grad():
-            for batch in problem.batches:
-                problem.outputs(batch)
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-            norm.eval()
+    with Shield() as shield:
+        try:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # which means the plain mean over batches
+                norm.train()
+            with torch.no_grad(), shield.opened():
+                for batch in problem.batches:
+                    problem.outputs(batch)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+                norm.eval()

@@ -1,11 +1,12 @@
 """Losses of a batch that are not the mean of what its examples give."""
 
 import math
+from dataclasses import replace
 
 import torch
 
 from lowland.measuring.groups import cut
-from lowland.measuring.slope import mean_loss
+from lowland.operators.batch import Batch
 from lowland.operators.problem import Problem
 
 __all__ = ["COUPLED", "coupled"]
@@ -17,24 +18,29 @@ COUPLED = (
 
 
 def coupled(problem: Problem) -> bool:
-    """Whether the loss of the first batch is another than the mean over its first example and the others.
+    """Whether the loss of the first batch's outputs is another than the mean over the first and the others.
 
-    False where the batch cannot be cut, or batch norm couples the examples anyway.
+    False where it cannot be told: the batch cannot be cut, or the model computes its loss itself.
 
     Cost:
-        Two forward passes of one batch.
+        One forward pass of one batch.
     """
-    batch = next(iter(problem.batches))
-    if batch.count < 2 or problem.settings.mode == "train":
-        return False
-    try:
-        parts = [cut(batch, 0, 1), cut(batch, 1, batch.count)]
-    except ValueError:
-        return False
-    whole = mean_loss(problem, [batch])
-    try:
-        apart = mean_loss(problem, parts)
-    except ValueError:  # the first target is ignored
-        return True
+    with problem.calm(), torch.no_grad():
+        batch = next(iter(problem.batches))
+        if batch.count < 2 or problem.loss is None:
+            return False
+        outputs = problem.outputs(batch)
+        try:
+            first, others = _loss(problem, batch, outputs, 0, 1), _loss(problem, batch, outputs, 1, batch.count)
+        except (ValueError, TypeError, RuntimeError, IndexError):  # shapes of its own
+            return False
+        whole = problem.value(batch, outputs).item()
+    apart = (first + (batch.count - 1) * others) / batch.count
     precision = torch.finfo(problem.settings.autocast or problem.dtype).eps ** 0.5
     return not math.isclose(whole, apart, rel_tol=precision, abs_tol=precision)
+
+
+def _loss(problem: Problem, batch: Batch, outputs: object, start: int, stop: int) -> float:
+    """The mean loss of the examples from ``start`` to ``stop``."""
+    piece = cut(replace(batch, inputs=outputs), start, stop)
+    return problem.value(piece, piece.inputs).item()

@@ -6,8 +6,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lowland.engine.shield import Shield
 from lowland.operators.problem import Problem
+from lowland.shield import Shield
 
 __all__ = ["displaced", "weights"]
 

@@ -38,8 +38,9 @@ def probe(
     Args:
         model: Any module; the one that trains.
         loss: ``loss(outputs, targets)``, as for :func:`lowland.measure`.
-        data: Batches, the same ones every time, or a mapping from split to batches. Not a loader with persistent
-            workers that training is reading just then.
+        data: Batches, the same ones every time, or a mapping from split to batches. A loader that shuffles by a
+            generator of PyTorch's gives one order every time; not one with persistent workers that training is
+            reading just then.
         measurements: One or several, made or by name, such as ``"sharpness:rho=0.1"``.
         every: Steps from one time to the next, >= 1.
         file: Path of a file; a line of JSON for each reading is appended.
@@ -54,7 +55,7 @@ def probe(
 
     Raises:
         ImportError: If TensorBoard is wanted and not installed.
-        LookupError: If a split or a parameter is unknown.
+        LookupError: If a split, a layer or a parameter is unknown.
         OSError: If the file's folder cannot be made.
         TypeError: If the model, the data, a measurement or ``every`` are of another kind.
         ValueError: If ``every`` is below 1, ``file`` is a folder, nothing is trainable, or memory is no amount.

@@ -1,7 +1,6 @@
 """The same measurements of one model, time after time, each time starting where the last one ended."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -11,7 +10,8 @@ from torch import Tensor, nn
 
 from lowland.measuring.measurable import Measurable, in_split, listed
 from lowland.measuring.problem_measurement import ProblemMeasurement
-from lowland.observe.look import look
+from lowland.observe.features import layer_of, refuse_unknown
+from lowland.observe.look import Kind, look
 from lowland.observe.measurement import Measurement
 from lowland.observe.reading import Reading
 from lowland.observe.untouched import untouched
@@ -34,8 +34,8 @@ class Taken:
 class Repeated:
     """Measurements to be taken again and again of a model that changes meanwhile.
 
-    Problems are kept from time to time, and with them what iterations start from. A loader that shuffles by
-    PyTorch's own generator gives the same order every time.
+    Problems are kept from time to time, and with them what iterations start from. A loader that shuffles by a
+    generator of PyTorch's gives the same order every time (:func:`lowland.observe.steady.steady`).
 
     Args:
         model: Any module.
@@ -50,7 +50,7 @@ class Repeated:
 
     Raises:
         TypeError: If the model, the data or a measurement are of another kind.
-        LookupError: If a split or a parameter is unknown.
+        LookupError: If a split, a layer or a parameter is unknown.
         ValueError: If nothing is trainable, or memory is no amount.
     """
 
@@ -77,7 +77,7 @@ class Repeated:
         Cost:
             As :func:`lowland.measure`; from the second time on derivatives are no longer checked.
         """
-        with _aside(self.model, self.splits.values()):
+        with untouched(self.model):
             looked = self._look()
             taken = [
                 self._read(one) if isinstance(one, ProblemMeasurement) else looked[i]
@@ -119,25 +119,11 @@ class Repeated:
         return self._problems[split]
 
 
-@contextmanager
-def _aside(model: nn.Module, data: Iterable[Batches]) -> Iterator[None]:
-    """Inside, a loader shuffles the same way every time; afterwards all is as before, loaders' generators too."""
-    owners = [owner for batches in data for owner in (batches, getattr(batches, "sampler", None))]
-    drawn = [g for owner in owners if isinstance(g := getattr(owner, "generator", None), torch.Generator)]
-    states = [g.get_state() for g in drawn]
-    with untouched(model):
-        torch.default_generator.manual_seed(0)
-        try:
-            yield
-        finally:
-            for g, state in zip(drawn, states, strict=True):
-                g.set_state(state)
-
-
 def _refuse(repeated: Repeated) -> None:
     """Refuse at the door what would fail in the middle of training.
 
     Raises:
+        LookupError: If a split, a layer or a parameter is unknown.
         TypeError: If the model, a measurement or the data are of another kind.
     """
     if not isinstance(repeated.model, nn.Module):
@@ -148,7 +134,9 @@ def _refuse(repeated: Repeated) -> None:
         if isinstance(one, ProblemMeasurement):
             one.splits(splits)
             chosen(repeated.model, repeated.params)
-        elif isinstance(one, Measurement):
+        else:
+            _refuse_layers(repeated.model, one)
+        if isinstance(one, Measurement):
             one.groups(splits)
     for split, batches in repeated.splits.items():
         if isinstance(batches, Iterator) or not isinstance(batches, Iterable):
@@ -156,3 +144,10 @@ def _refuse(repeated: Repeated) -> None:
                 f"data must be batches that can be passed over again and again, got {type(batches).__name__} for "
                 f"{split!r}: pass a loader or a list."
             )
+
+
+def _refuse_layers(model: nn.Module, one: Kind) -> None:
+    model = getattr(model, "_orig_mod", model)  # as torch.compile wraps it
+    named = one.chosen(model) if isinstance(one, Measurement) else getattr(one, "layers", None)
+    names = [named] if isinstance(named, str) else named or ()
+    refuse_unknown(model, [layer_of(name) for name in names])

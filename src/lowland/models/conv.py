@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lowland.checks import one_of, whole
+from lowland.checks import whole
+from lowland.models._activations.choice import Make, activation_maker
 
 __all__ = ["Conv"]
 
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 SMALLEST_MAP = 2
 
 
@@ -29,12 +29,13 @@ class Conv(nn.Module):
         classes: The number of outputs, >= 1.
         widths: Channels of each layer, at least one, each >= 1.
         strides: One stride per layer, each >= 1. None chooses as above.
-        activation: ``relu``, ``gelu``, ``silu`` or ``tanh``.
+        activation: ``relu``, ``gelu``, ``silu``, ``tanh``, ``beta_gelu:beta=8``, ``ablated_gelu`` or
+            ``augmented_relu:width=0.5``.
         batch_norm: Whether to normalise before each activation; without it the convolutions have biases.
 
     Raises:
-        TypeError: If a number is not whole.
-        ValueError: If a number is below 1, there is no width, strides and widths differ in number, or
+        TypeError: If a number is not whole, or ``activation`` takes no such argument.
+        ValueError: If a number is out of its range, there is no width, strides and widths differ in number, or
             ``activation`` is not one of those.
 
     Example:
@@ -56,10 +57,10 @@ class Conv(nn.Module):
         super().__init__()
         self.strides = _strides(min(shape[1:]), len(widths)) if strides is None else tuple(strides)
         _check(shape, classes, widths, self.strides)
-        one_of("activation", activation, ACTIVATIONS)
+        make = activation_maker(activation)
         ins = [shape[0], *widths]
         parts = zip(ins, widths, self.strides, strict=False)
-        self.blocks = nn.Sequential(*(_block(*part, activation, batch_norm) for part in parts))
+        self.blocks = nn.Sequential(*(_block(*part, make, batch_norm) for part in parts))
         h, w = (_side(side, self.strides) for side in shape[1:])
         self.head = nn.Linear(widths[-1] * h * w, classes)
         self.layers = tuple(f"blocks.{i}" for i in range(len(widths)))
@@ -81,10 +82,10 @@ def _side(side: int, strides: Sequence[int]) -> int:
     return side
 
 
-def _block(ins: int, width: int, stride: int, activation: str, batch_norm: bool) -> nn.Sequential:
+def _block(ins: int, width: int, stride: int, make: Make, batch_norm: bool) -> nn.Sequential:
     convolution = nn.Conv2d(ins, width, 3, stride, padding=1, bias=not batch_norm)
     norm = [nn.BatchNorm2d(width)] if batch_norm else []
-    return nn.Sequential(convolution, *norm, ACTIVATIONS[activation]())
+    return nn.Sequential(convolution, *norm, make())
 
 
 def _check(shape: Sequence[int], classes: int, widths: Sequence[int], strides: Sequence[int]) -> None:

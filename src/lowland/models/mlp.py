@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lowland.checks import one_of, whole
+from lowland.checks import whole
+from lowland.models._activations.choice import Make, activation_maker
 
 __all__ = ["MLP"]
-
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
 class MLP(nn.Module):
@@ -20,12 +19,13 @@ class MLP(nn.Module):
         shape: Shape ``(c, h, w)`` of one image.
         classes: The number of outputs, >= 1.
         widths: Units of each hidden layer, each >= 1; may be empty.
-        activation: ``relu``, ``gelu``, ``silu`` or ``tanh``.
+        activation: ``relu``, ``gelu``, ``silu``, ``tanh``, ``beta_gelu:beta=8``, ``ablated_gelu`` or
+            ``augmented_relu:width=0.5``.
         batch_norm: Whether to normalise before each activation.
 
     Raises:
-        TypeError: If a number is not whole.
-        ValueError: If a number is below 1, or ``activation`` is not one of those.
+        TypeError: If a number is not whole, or ``activation`` takes no such argument.
+        ValueError: If a number is out of its range, or ``activation`` is not one of those.
 
     Example:
         >>> import torch
@@ -43,7 +43,7 @@ class MLP(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        one_of("activation", activation, ACTIVATIONS)
+        make = activation_maker(activation)
         for name, value in (
             *zip("chw", shape, strict=True),
             ("classes", classes),
@@ -51,7 +51,7 @@ class MLP(nn.Module):
         ):
             whole(name, value)
         ins = [shape[0] * shape[1] * shape[2], *widths]
-        blocks = [_block(a, b, activation, batch_norm) for a, b in zip(ins, widths, strict=False)]
+        blocks = [_block(a, b, make, batch_norm) for a, b in zip(ins, widths, strict=False)]
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(ins[-1], classes)
         self.layers = tuple(f"blocks.{i}" for i in range(len(blocks)))
@@ -61,6 +61,6 @@ class MLP(nn.Module):
         return self.head(self.blocks(x.flatten(1)))
 
 
-def _block(ins: int, width: int, activation: str, batch_norm: bool) -> nn.Sequential:
+def _block(ins: int, width: int, make: Make, batch_norm: bool) -> nn.Sequential:
     norm = [nn.BatchNorm1d(width)] if batch_norm else []
-    return nn.Sequential(nn.Linear(ins, width), *norm, ACTIVATIONS[activation]())
+    return nn.Sequential(nn.Linear(ins, width), *norm, make())

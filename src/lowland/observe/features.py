@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn.modules import activation
 from lowland.checks import unknown
 from lowland.observe.forward import first_tensor, given_tensor
 from lowland.observe.unfused import caller, unfused
+from lowland.shield import Shield
 
 __all__ = ["ACTIVATIONS", "default_layers", "features", "layer_of", "refuse_unknown"]
 
@@ -24,7 +25,7 @@ lent for the call: a later layer may overwrite them."""
 
 @contextmanager
 def features(model: nn.Module, layers: Sequence[str], read: Reader) -> Iterator[Counter[str]]:
-    """Hand the outputs of ``layers`` to ``read`` while the model runs; no hook is left, on exceptions too.
+    """Hand the outputs of ``layers`` to ``read`` while the model runs; no hook is left, on Ctrl-C neither.
 
     Works with any module and any control flow: nothing is traced. While there are layers to read, what PyTorch
     fuses or has compiled runs module by module (:func:`lowland.observe.unfused.unfused`), so that every layer can
@@ -56,13 +57,11 @@ def features(model: nn.Module, layers: Sequence[str], read: Reader) -> Iterator[
     """
     refuse_unknown(model, layers)
     calls: Counter[str] = Counter()
-    hooks = [caller(model, name).register_forward_hook(_hook(name, calls, read)) for name in layers]
-    try:
-        with unfused() if hooks else nullcontext():
+    with Shield() as shield, ExitStack() as hooks:
+        for name in layers:
+            hooks.callback(caller(model, name).register_forward_hook(_hook(name, calls, read)).remove)
+        with unfused() if layers else nullcontext(), shield.opened():
             yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def default_layers(model: nn.Module) -> list[str]:

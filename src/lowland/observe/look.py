@@ -9,6 +9,7 @@ from torch import nn
 from lowland.observe.features import layer_of, refuse_unknown
 from lowland.observe.measurement import Measurement, WeightMeasurement
 from lowland.observe.one_pass import OnePass, Task
+from lowland.observe.ordinary import ordinary
 from lowland.observe.reading import Reading
 from lowland.observe.untouched import untouched
 from lowland.types import Batches
@@ -50,7 +51,8 @@ def look(model: nn.Module, data: Splits, measurements: Sequence[Kind]) -> list[l
             readers = [task for its_tasks in tasks for task in its_tasks if split in task.splits]
             if readers:
                 OnePass(model, split, readers).run(batches)
-    of_data = [[reading for task in its_tasks for reading in _readings(task)] for its_tasks in tasks]
+    with ordinary():
+        of_data = [[reading for task in its_tasks for reading in _readings(task)] for its_tasks in tasks]
     return [[*a, *b] for a, b in zip(of_weights, of_data, strict=True)]
 
 

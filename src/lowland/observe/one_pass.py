@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lowland.observe.features import default_layers, features, layer_of
 from lowland.observe.forward import first_tensor, forward, home
 from lowland.observe.measurement import Batch, Measurement, Tally
+from lowland.observe.steady import steady
 from lowland.types import Batches
 
 __all__ = ["OnePass", "Task"]
@@ -78,7 +79,7 @@ class OnePass:
                 f"for split {self.split!r}. Pass a list or loader of pairs (inputs, targets)."
             )
         with features(self.model, self._hooked(), self._read) as calls:
-            for inputs, targets in map(_pair, batches):
+            for inputs, targets in map(_pair, steady(batches)):
                 if len(targets) == 0:
                     continue
                 calls.clear()

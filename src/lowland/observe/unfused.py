@@ -7,6 +7,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import nn
 
+from lowland.shield import Shield
+
 __all__ = ["caller", "unfused"]
 
 
@@ -16,19 +18,22 @@ def unfused() -> Iterator[None]:
 
     In eval mode ``nn.TransformerEncoder``, ``nn.TransformerEncoderLayer`` and ``nn.MultiheadAttention`` may take a
     path in which inner modules do not run, or answer with nested tensors; and code compiled before a hook was set
-    does not call it. Both switches are global to the process, and come back as they were, on exceptions too.
+    does not call it. Both switches are global to the process, and come back as they were, on exceptions and
+    Ctrl-C too.
 
     Yields:
         Nothing.
     """
     fused = torch.backends.mha.get_fastpath_enabled()
     compiler = sys.modules.get("torch._dynamo")  # without it nothing is compiled, and importing it takes seconds
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.compiler.set_stance("force_eager") if compiler else nullcontext():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+    with Shield() as shield:
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)
+            eager = torch.compiler.set_stance("force_eager") if compiler else nullcontext()
+            with eager, shield.opened():
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def caller(model: nn.Module, name: str) -> nn.Module:

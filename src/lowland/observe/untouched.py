@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from lowland.observe.ordinary import ordinary
+from lowland.shield import Shield
+
 __all__ = ["untouched"]
 
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -19,12 +22,13 @@ BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[nn.Module]:
-    """Leave no trace on ``model`` or on the random streams, on exceptions too.
+    """Leave no trace on ``model`` or on the random streams, on exceptions and Ctrl-C too.
 
     Kept: every parameter and buffer (the object and its bits, persistent or not), ``requires_grad``, ``.grad``,
-    the train/eval flag of every module, and the random states of torch (CPU, CUDA, MPS), Python and NumPy.
-    Inside, ``.grad`` is None, so a measurement may call backward. A tensor that was not changed is not written
-    to, so a graph that the caller still holds stays valid. Attributes that are not buffers are not kept.
+    the train/eval flag of every module, whether gradients are enabled, and the random states of torch (CPU, CUDA,
+    MPS), Python and NumPy. Inside, ``.grad`` is None and inference mode off, so a measurement may call backward;
+    autocast is off, so it computes in its own precision. A tensor that was not changed is not written to, so a
+    graph that the caller still holds stays valid. Attributes that are not buffers are not kept.
 
     Args:
         model: Any module, on any devices.
@@ -46,19 +50,22 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
         True
     """
     _refuse_lazy(model)
-    modules = [_KeptModule.of(m) for m in model.modules()]
-    tensors = [_KeptTensor.of(t) for t in {id(t): t for t in _tensors(model)}.values()]
-    streams = _random_states()
-    try:
-        for kept in tensors:
-            kept.set_grad(None)
-        yield model
-    finally:
-        for kept in modules:
-            kept.restore()
-        for kept in tensors:
-            kept.restore()
-        _restore_random_states(streams)
+    with Shield() as shield, ordinary():
+        modules = [_KeptModule.of(m) for m in model.modules()]
+        tensors = [_KeptTensor.of(t) for t in {id(t): t for t in _tensors(model)}.values()]
+        streams, grad = _random_states(), torch.is_grad_enabled()
+        try:
+            for kept in tensors:
+                kept.set_grad(None)
+            with shield.opened():
+                yield model
+        finally:
+            torch.set_grad_enabled(grad)
+            for kept in modules:
+                kept.restore()
+            for kept in tensors:
+                kept.restore()
+            _restore_random_states(streams)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from lowland.observe.ordinary import as_ordinary
+from lowland.observe.steady import steady
+
 __all__ = ["Batch", "Batches", "count_of"]
 
 
@@ -30,7 +33,7 @@ class Batch:
 
 
 class Batches:
-    """Goes over data as often as it is asked to, and refuses data that changes meanwhile.
+    """Goes over data as often as it is asked to, each pass :func:`steady`; refuses data that changes meanwhile.
 
     Args:
         data: A loader or list of batches, or one batch: a pair (inputs, targets) or a mapping.
@@ -55,7 +58,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         number = 0
-        for given in self._data:
+        for given in steady(self._data):
             batch = self._batch(number, given)
             if batch.count:
                 self._compare(batch)
@@ -95,6 +98,7 @@ class Batches:
                 f"Each batch must be a pair (inputs, targets) or a mapping, got {type(given).__name__}"
                 f"{f' of {len(given)}' if isinstance(given, tuple | list) else ''}."
             )
+        inputs, targets = pytree.tree_map_only(Tensor, as_ordinary, (inputs, targets))
         return Batch(index, inputs, targets, int(self._count(inputs, targets)))
 
     def _compare(self, batch: Batch) -> None:
@@ -104,7 +108,7 @@ class Batches:
         elif batch.index >= len(self._prints) or seen != self._prints[batch.index]:
             raise ValueError(
                 f"data must be the same in every pass, got another batch {batch.index} than before: "
-                "pass a loader with shuffle=False and without random augmentation."
+                "pass a loader without random augmentation, or a list."
             )
 
 

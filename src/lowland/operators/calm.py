@@ -1,21 +1,22 @@
 """The state in which derivatives of derivatives are taken, and the way back."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lowland.engine.randomness import Randomness
-from lowland.engine.shield import Shield
+from lowland.observe.ordinary import ordinary
 from lowland.observe.unfused import unfused
+from lowland.shield import Shield
 
 __all__ = ["calm", "devices", "renew_buffers", "seeded"]
 
 
 @contextmanager
-def calm(modules: Sequence[nn.Module], training: bool, device: torch.device) -> Iterator[None]:
+def calm(modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
     """Inside, a model is in one mode and every operation has a second derivative.
 
     Attention is computed by its formula and not by a fused kernel, the fast path of
@@ -26,19 +27,19 @@ def calm(modules: Sequence[nn.Module], training: bool, device: torch.device) -> 
     Args:
         modules: The model, then all modules in it.
         training: Its mode.
-        device: Where it is, for the most part.
     """
-    modes = [(module, module.training) for module in modules]
-    buffers = [(module._buffers, dict(module._buffers)) for module in modules if module._buffers]
-    copies = [(t, t._version, t.clone()) for _, own in buffers for t in own.values() if t is not None]
-    chance = Randomness(devices(modules))
-    state, cudnn = chance.state(), torch.backends.cudnn.enabled
-    with Shield() as shield:
+    with Shield() as shield, ordinary(), torch.enable_grad():
+        modes = [(module, module.training) for module in modules]
+        buffers = [(module._buffers, dict(module._buffers)) for module in modules if module._buffers]
+        written = [t for _, own in buffers for t in own.values() if t is not None and not t.is_inference()]
+        copies = [(t, t._version, t.detach().clone()) for t in written]
+        chance = Randomness(devices(modules))
+        state, cudnn = chance.state(), torch.backends.cudnn.enabled
         try:
             torch.backends.cudnn.enabled = cudnn and not any(isinstance(module, nn.RNNBase) for module in modules)
             if any(mode != training for _, mode in modes):
                 modules[0].train(training)
-            with unfused(), sdpa_kernel(SDPBackend.MATH), _differentiable(device), shield.opened():
+            with unfused(), sdpa_kernel(SDPBackend.MATH), shield.opened():
                 yield
         finally:
             torch.backends.cudnn.enabled = cudnn
@@ -56,17 +57,6 @@ def _write_back(copies: Iterable[tuple[Tensor, int, Tensor]]) -> None:
     for t, version, copy in copies:
         if t._version != version:
             t.copy_(copy)
-
-
-@contextmanager
-def _differentiable(device: torch.device) -> Iterator[None]:
-    with ExitStack() as stack:
-        if torch.is_inference_mode_enabled():
-            stack.enter_context(torch.inference_mode(False))
-        if torch.is_autocast_enabled(device.type):
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(torch.enable_grad())
-        yield
 
 
 def devices(modules: Iterable[nn.Module]) -> set[torch.device]:

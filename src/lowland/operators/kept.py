@@ -28,7 +28,7 @@ class Kept(Generic[T]):
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self._kept: list[tuple[Batch, T]] = []
-        self._bytes = 0
+        self._share = problem.budget.share()
         self._whole = self.fresh = False
         self._stamp = problem.stamp()
 
@@ -55,12 +55,8 @@ class Kept(Generic[T]):
 
     def clear(self) -> None:
         """Let go of everything."""
-        self.problem.budget.held -= self._bytes
-        self._kept, self._bytes = [], 0
+        self._kept, self._share.bytes = [], 0
         self._whole = False
-
-    def __del__(self) -> None:
-        self.clear()
 
     def _prepared(self, batch: Batch, prepare: Callable[[Batch], T]) -> tuple[Batch, T]:
         """What is made of one more batch; kept, if there is room for it."""
@@ -69,8 +65,7 @@ class Kept(Generic[T]):
         budget, size = self.problem.budget, found.bytes
         if budget.held + size <= budget.limit:
             self._kept.append(pair)
-            self._bytes += size
-            budget.held += size
+            self._share.bytes += size
         return pair
 
     def _forget_if_changed(self) -> None:

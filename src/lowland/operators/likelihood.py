@@ -15,16 +15,16 @@ class Likelihood:
 
     Attributes:
         name: What it is called.
-        draw: Targets, from outputs and a generator.
+        draw: Targets, from outputs and a generator; None draws from PyTorch's own streams.
         slope: The derivative with respect to z of the sum of ``-log p(y | z)`` over examples.
     """
 
     name: str
-    draw: Callable[[Tensor, torch.Generator], Tensor]
+    draw: Callable[[Tensor, torch.Generator | None], Tensor]
     slope: Callable[[Tensor, Tensor], Tensor]
 
 
-def _class(z: Tensor, draw: torch.Generator) -> Tensor:
+def _class(z: Tensor, draw: torch.Generator | None) -> Tensor:
     if z.ndim != 2:
         raise ValueError(f"Classes are drawn for outputs of shape (n, k), got {tuple(z.shape)}.")
     return torch.multinomial(z.softmax(1), 1, generator=draw)[:, 0]
@@ -34,11 +34,11 @@ def _class_slope(z: Tensor, y: Tensor) -> Tensor:
     return z.softmax(1) - torch.nn.functional.one_hot(y, z.shape[1])
 
 
-def _coin(z: Tensor, draw: torch.Generator) -> Tensor:
+def _coin(z: Tensor, draw: torch.Generator | None) -> Tensor:
     return torch.bernoulli(z.sigmoid(), generator=draw)
 
 
-def _normal(z: Tensor, draw: torch.Generator) -> Tensor:
+def _normal(z: Tensor, draw: torch.Generator | None) -> Tensor:
     return z + torch.randn(z.shape, generator=draw, dtype=z.dtype, device=z.device)
 
 

@@ -3,15 +3,22 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import ref
 
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-__all__ = ["Budget", "Saved", "bytes_of", "readable", "saved"]
+__all__ = ["Budget", "Saved", "Share", "bytes_of", "readable", "saved"]
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+@dataclass(eq=False)
+class Share:
+    """What one operator keeps, in bytes; it counts as long as it is referred to."""
+
+    bytes: int = 0
 
 
 @dataclass
@@ -19,7 +26,20 @@ class Budget:
     """What all operators of a problem may keep between products, and keep at the moment, in bytes."""
 
     limit: float
-    held: int = 0
+    _shares: list[ref[Share]] = field(default_factory=list)
+
+    def share(self) -> Share:
+        """A new operator's, of nothing yet."""
+        found = Share()
+        self._shares.append(ref(found))
+        return found
+
+    @property
+    def held(self) -> int:
+        """What all operators that there are keep together."""
+        alive = [share for each in self._shares if (share := each()) is not None]
+        self._shares = [ref(share) for share in alive]
+        return sum(share.bytes for share in alive)
 
 
 def bytes_of(amount: str | float) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lowland.observe.ordinary import as_ordinary, ordinary
+
 if TYPE_CHECKING:
     import numpy as np
     from scipy.sparse.linalg import LinearOperator
@@ -67,10 +69,12 @@ class Operator(ABC):
             ValueError: If it is of another length, or on another device.
         """
         _check(self, x)
-        block = x.detach()[:, None] if x.ndim == 1 else x.detach()
-        self.products += block.shape[1]
-        product = self.multiply(block)
-        return product[:, 0] if x.ndim == 1 else product
+        with ordinary():
+            x = as_ordinary(x.detach())
+            block = x[:, None] if x.ndim == 1 else x
+            self.products += block.shape[1]
+            product = self.multiply(block)
+            return product[:, 0] if x.ndim == 1 else product
 
     def __add__(self, other: "Operator") -> "Combination":
         return Combination([(1.0, self), (1.0, other)])

@@ -99,7 +99,7 @@ class Problem:
                     f"The parameters must be those that the problem was made with, got {name!r} exchanged or "
                     "frozen: make a new problem."
                 )
-        with calm(modules, self.settings.mode == "train", self.device):
+        with calm(modules, self.settings.mode == "train"):
             yield
 
     def outputs(self, batch: Batch, at: Sequence[Tensor] | None = None) -> Any:  # noqa: ANN401 - the model's business
@@ -133,8 +133,8 @@ class Problem:
 
     def gradient(self) -> Tensor:
         """The gradient of the mean loss, of length P."""
-        mean = Mean(torch.empty(1, self.size, dtype=self.dtype, device=self.device), self.join)
         with self.calm():
+            mean = Mean(torch.empty(1, self.size, dtype=self.dtype, device=self.device), self.join)
             for batch in self.batches:
                 loss = self.value(batch, self.outputs(batch))
                 mean.add([torch.autograd.grad(loss, self.weights, allow_unused=True)], batch.count)
@@ -157,10 +157,15 @@ class Problem:
 
     def stamp(self) -> Sequence[float]:
         """Numbers that differ after weights or buffers were changed, even where PyTorch's counter misses it."""
-        own = [p.detach() for p in self.model.parameters()]
-        norms = torch._foreach_norm([p for p in own if p.is_floating_point()])
-        counters = [number for t in (*own, *self.model.buffers()) for number in (t._version, t.data_ptr())]
-        return counters + torch.stack([norm.to(self.weights[0]) for norm in norms]).tolist()
+        parameters, buffers = (
+            [t.detach() for t in own] for own in (self.model.parameters(), self.model.buffers())
+        )
+        both = [*parameters, *buffers]
+        counters = [number for t in both for number in (0 if t.is_inference() else t._version, t.data_ptr())]
+        norms = torch._foreach_norm([t for t in both if t.is_floating_point()])
+        real = [torch.view_as_real(t) if t.is_complex() else t for t in buffers if t.layout == torch.strided]
+        sums = [t.sum() for t in real]  # of whole numbers too; and sees signs, which norms do not
+        return counters + torch.stack([number.to(self.weights[0]) for number in (*norms, *sums)]).tolist()
 
 
 def problem(

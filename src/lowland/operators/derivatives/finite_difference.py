@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lowland.engine.shield import Shield
 from lowland.operators.derivatives.pull import end, pull
+from lowland.shield import Shield
 from lowland.vector import norm
 
 __all__ = ["FiniteDifference"]

@@ -13,7 +13,7 @@ class Penalty:
 
     ``bind`` returns a :class:`~lowland.penalties._parts.bound.Bound`. Its arguments go by the same names
     everywhere: ``model``, ``optimizer``, ``examples``. A loss term's object is called inside the closure and
-    returns what is to be added to the loss; its arguments are ``outputs``, ``inputs``, ``indices``.
+    returns what is to be added to the loss; its arguments are ``outputs``, ``inputs``, ``indices``, ``loss``.
 
     Attributes:
         COPIES: Copies of the trained weights that are kept between steps.

@@ -11,13 +11,13 @@ from torch.optim import Optimizer
 
 from lowland.checks import whole
 from lowland.engine.buffers import Buffers
-from lowland.engine.shield import Shield
 from lowland.penalties._parts.batch_norm import estimate_statistics
 from lowland.penalties._parts.bound import Bound
 from lowland.penalties._parts.hooks import taken
 from lowland.penalties._parts.lerp import lerp_
 from lowland.penalties._parts.penalty import Penalty
 from lowland.penalties._parts.trained import fitting, trained
+from lowland.shield import Shield
 from lowland.types import Batches, State
 
 __all__ = ["Averaging", "WeightAverage"]

@@ -12,6 +12,12 @@ __all__ = ["Shield"]
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGUSR1") if hasattr(signal, name)]
 
+EDGES = ("__enter__", "__exit__", "__del__")
+"""Functions that must not be cut short: the end of their with block would be left out, or the signal lost."""
+
+DEPTH = 3
+"""Calls within those that count as theirs."""
+
 
 class Shield:
     """While entered, Ctrl-C waits, except inside :meth:`opened`; what waited is delivered on leaving.
@@ -51,7 +57,7 @@ class Shield:
         """Let signals through: the user's own code runs."""
         self._open = True
         try:
-            self._deliver()
+            self._listen()
             yield
         finally:
             self._open = False
@@ -62,9 +68,20 @@ class Shield:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._open and not self._waiting and _at_an_edge(frame):
+            self._waiting.append((number, None))
+            return
         self._waiting.append((number, frame))
         if self._open:
             self._deliver()
+
+    def _listen(self) -> None:
+        """Hand over what waits here, and in the open shields around."""
+        self._deliver()
+        for handler in self._previous.values():
+            around = getattr(handler, "__self__", None)
+            if isinstance(around, Shield) and around._open:
+                around._listen()
 
     def _deliver(self) -> None:
         """Hand over what waits; closed meanwhile, as the exception that usually follows must not be cut short."""
@@ -73,3 +90,13 @@ class Shield:
             number, frame = self._waiting.pop(0)
             self._previous[number](number, frame)
         self._open = was_open
+
+
+def _at_an_edge(frame: FrameType | None) -> bool:
+    for _ in range(DEPTH):
+        if frame is None:
+            return False
+        if frame.f_code.co_name in EDGES:
+            return True
+        frame = frame.f_back
+    return False

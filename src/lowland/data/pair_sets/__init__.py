@@ -1,0 +1,1 @@
+"""Sets of pictures with their names: one file, one set."""

@@ -1,0 +1,1 @@
+"""Linear over-parameterisation: layers as products of several, and back."""

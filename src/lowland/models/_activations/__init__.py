@@ -1,0 +1,1 @@
+"""Activations whose derivatives can be chosen, and the choice among all."""

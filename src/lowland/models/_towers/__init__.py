@@ -1,0 +1,1 @@
+"""Towers of contrastive networks: what is not a classifier of images."""

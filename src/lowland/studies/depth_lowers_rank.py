@@ -1,0 +1,469 @@
+"""Do deeper networks prefer lower rank, before training and after it, whatever the optimiser?
+
+Networks of 1 to 16 weight matrices are drawn at random, linear ones and ReLU ones, and given Gaussian inputs. The
+rank is the spectral entropy of the kernel matrix of their outputs, K = F F^T for the n x d outputs F of n inputs,
+uncentred as in the paper: 0 for a single direction, ln d for d equal ones. The paper reports that the deeper the
+network, the lower and the more spread these ranks are, and conjectures that depth gives a larger share of
+parameter space to maps of low rank. For linear networks of any widths the mean has a closed form without anything
+to fit (:func:`lowland.theory.rank_vs_depth.rank_vs_depth`), drawn over the measurements. With 64 inputs and hidden
+units, 10 outputs and 128 examples, sizes that are a guess, it is near the peaks that the paper shows.
+
+Two controls. Orthogonal matrices have equal singular values, and so have their products: in linear networks of
+them depth lowers nothing, and the bias is one of random products, not of depth alone. And ReLU outputs have a mean
+that dominates K; its centred form says whether there is more to the fall than that.
+
+Then small networks are trained until they explain 95 % of a linear target of rank 2, from fewer examples than
+inputs, by gradient descent, with momentum, by Adam, L-BFGS and a random search that sees no gradient. Many
+solutions fit; the rank of the one that is found is taken on fresh inputs. A start from which the target is not
+reached is drawn anew, four times at most.
+
+Expect 2 minutes on 2 cores. ``--paper`` takes more draws and seeds.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from statistics import fmean, stdev
+
+import torch
+from torch import Tensor, nn
+
+from lowland.checks import fraction, one_of, whole
+from lowland.observe.ranks import effective_rank_entropy
+from lowland.report.claim import Claim
+from lowland.report.effect import Effect
+from lowland.report.figure import Curve, Figure, Panel
+from lowland.report.grid import Grid
+from lowland.report.interval import Interval, interval, paired
+from lowland.report.shape import trend
+from lowland.report.table import Table
+from lowland.runs.cell import Cell
+from lowland.runs.context import Context
+from lowland.runs.descend_to import OPTIMIZERS, descend_to
+from lowland.seeds import generator
+from lowland.theory.rank_vs_depth import rank_vs_depth
+from lowland.types import Row
+
+__all__ = ["Config"]
+
+QUESTION = "Do deeper networks prefer lower rank, before training and after it, whatever the optimiser?"
+
+PAPER_TITLE = "Huh, Mobahi, Zhang, Cheung, Agrawal, Isola, TMLR 2023"
+
+NEAR = 0.05
+"""Nats within which the closed form is met; what it states for itself."""
+
+BINS = 40
+
+TRIES = 5
+
+NETS = ("linear", "relu")
+STARTS = ("normal", "uniform", "orthogonal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the study.
+
+    Attributes:
+        depths: Weight matrices of the random networks, ascending from 1.
+        width: Inputs and hidden units of the random networks.
+        outputs: Of the random networks.
+        examples: Inputs that the kernel matrix is taken on.
+        draws: Random networks for each depth and seed, at least 2.
+        trained_depths: Weight matrices of the trained networks, ascending from 1.
+        optimizers: Of those that :func:`lowland.runs.descend_to.descend_to` knows.
+        level: Share of the target's variance that may be left, in (0, 1).
+        steps: At most, of every training; the random search takes ten times as many.
+        seeds: Repetitions of everything; a verdict needs 3.
+    """
+
+    depths: tuple[int, ...] = (1, 2, 4, 8, 16)
+    width: int = 64
+    outputs: int = 10
+    examples: int = 128
+    draws: int = 200
+    trained_depths: tuple[int, ...] = (1, 2, 4, 8)
+    optimizers: tuple[str, ...] = tuple(OPTIMIZERS)
+    level: float = 0.05
+    steps: int = 3000
+    seeds: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("width", "outputs", "examples", "steps", "seeds"):
+            whole(name, getattr(self, name))
+        whole("draws", self.draws, 2)
+        fraction("level", self.level, zero=False, one=False)
+        for optimizer in self.optimizers:
+            one_of("optimizers", optimizer, OPTIMIZERS)
+        for name in ("depths", "trained_depths"):
+            values = getattr(self, name)
+            if len(values) < 2 or values[0] != 1 or list(values) != sorted(set(values)):
+                raise ValueError(f"{name} must ascend from 1 and be at least two, got {values}.")
+
+    def sizes(self, depth: int) -> list[int]:
+        """Examples, inputs, hidden units and outputs of a random network."""
+        return [self.examples, *[self.width] * depth, self.outputs]
+
+
+PAPER = Config(draws=2000, seeds=10)
+
+TINY = Config(
+    depths=(1, 2, 4),
+    width=32,
+    outputs=8,
+    draws=20,
+    trained_depths=(1, 2),
+    optimizers=("momentum", "lbfgs"),
+    steps=300,
+    seeds=3,
+)
+
+
+def cells(config: Config) -> list[Cell]:
+    """Random networks for every kind and start, trained ones for every kind and optimiser."""
+    ways = [("random", net, start) for net in NETS for start in STARTS]
+    ways += [("trained", net, optimizer) for net in NETS for optimizer in config.optimizers]
+    return [
+        {"part": part, "net": net, "how": how, "seed": seed}
+        for part, net, how in ways
+        for seed in range(config.seeds)
+    ]
+
+
+def check(config: Config) -> None:
+    """Refuse sizes for which there is no closed form."""
+    for depth in config.depths:
+        rank_vs_depth(config.sizes(depth))
+
+
+def run(config: Config, cell: Cell, context: Context) -> list[Row]:
+    """A row for every depth."""
+    rows, depths = [], config.depths if cell["part"] == "random" else config.trained_depths
+    for at, depth in enumerate(depths):
+        context.progress(at / len(depths))
+        measure = random_networks if cell["part"] == "random" else trained_network
+        rows.append({**cell, "depth": depth, **measure(config, cell, depth)})
+    return rows
+
+
+def random_networks(config: Config, cell: Cell, depth: int) -> Row:
+    """Ranks of many draws: their mean and spread, and how often each occurs."""
+    rng = generator(int(str(cell["seed"])), "random", str(cell["net"]), str(cell["how"]), depth)
+    ranks, centred = [], []
+    for _ in range(config.draws):
+        h = torch.randn(config.examples, config.width, generator=rng, dtype=torch.float64)
+        for at, (ins, outs) in enumerate(pairwise(config.sizes(depth)[1:])):
+            h = torch.relu(h) if at and cell["net"] == "relu" else h
+            h = h @ weight(str(cell["how"]), outs, ins, rng).T
+            h = h / h.norm()  # ranks do not depend on the scale, and deep products vanish
+        ranks.append(kernel_rank(h))
+        centred.append(kernel_rank(h - h.mean(0)))
+    counts = torch.histc(torch.tensor(ranks, dtype=torch.float64), BINS, 0.0, math.log(config.outputs))
+    spread = {
+        "spread": stdev(ranks),
+        "density": (counts / config.draws * BINS / math.log(config.outputs)).tolist(),
+    }
+    closed = {"closed_form": rank_vs_depth(config.sizes(depth))}
+    return {"rank": fmean(ranks), "centred": fmean(centred), **spread, **closed, "diverged": False}
+
+
+def weight(start: str, outs: int, ins: int, rng: torch.Generator) -> Tensor:
+    """A random matrix: independent entries, or as many orthonormal rows or columns as there can be."""
+    if start == "uniform":
+        return torch.rand(outs, ins, generator=rng, dtype=torch.float64) - 0.5
+    W = torch.randn(outs, ins, generator=rng, dtype=torch.float64)
+    if start == "normal":
+        return W
+    Q, R = torch.linalg.qr(W.T if outs < ins else W)
+    Q = Q * R.diagonal().sign()
+    return Q.T if outs < ins else Q
+
+
+def kernel_rank(F: Tensor) -> float:
+    """Spectral entropy of F F^T, in nats."""
+    return effective_rank_entropy(torch.linalg.svdvals(F).square())
+
+
+INPUTS, HIDDEN, OUTPUTS, TRAINED_ON, TRUE_RANK = 16, 16, 8, 12, 2
+
+
+def trained_network(config: Config, cell: Cell, depth: int, tries: int = 1) -> Row:
+    """Train one network until it explains enough of the target, from another start where it does not."""
+    seed, how = int(str(cell["seed"])), str(cell["how"])
+    x, y, fresh, truth = target(seed)
+    rng = generator(seed, "start", str(cell["net"]), depth, tries)
+    model = network(str(cell["net"]), depth, rng)
+    before = kernel_rank(model(fresh).detach())
+    steps = config.steps * (10 if how == "random search" else 1)
+    left = descend_to(
+        config.level, model, lambda: (model(x) - y).square().mean() / y.square().mean(), how, steps, rng
+    )
+    if left > config.level and tries < TRIES:
+        return trained_network(config, cell, depth, tries + 1)
+    facts = {"loss": left, "tries": tries, "rank_before": before, "rank_of_target": kernel_rank(fresh @ truth.T)}
+    return {"rank": kernel_rank(model(fresh).detach()), **facts, "diverged": left > config.level}
+
+
+def target(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Inputs, outputs, fresh inputs, and the matrix of rank 2 between them."""
+    rng = generator(seed, "target")
+    draw = partial(torch.randn, generator=rng, dtype=torch.float64)
+    U, V = (torch.linalg.qr(draw(size, TRUE_RANK))[0] for size in (OUTPUTS, INPUTS))
+    truth, x = U @ V.T, draw(TRAINED_ON, INPUTS)
+    return x, x @ truth.T, draw(128, INPUTS), truth
+
+
+def network(net: str, depth: int, rng: torch.Generator) -> nn.Sequential:
+    """Linear layers without bias, of Kaiming variance, with or without ReLU between them."""
+    layers: list[nn.Module] = []
+    for ins, outs in pairwise([INPUTS, *[HIDDEN] * (depth - 1), OUTPUTS]):
+        gain = 2 if net == "relu" and len(layers) // 2 < depth - 1 else 1
+        layer = nn.Linear(ins, outs, bias=False, dtype=torch.float64)
+        layer.weight.data = weight("normal", outs, ins, rng) * math.sqrt(gain / ins)
+        layers += [layer, nn.ReLU() if net == "relu" else nn.Identity()]
+    return nn.Sequential(*layers[:-1])
+
+
+def of(rows: Sequence[Row], part: str, **where: object) -> list[Row]:
+    """The rows of one part, of one kind of network or way."""
+    wanted = {"part": part, **where}
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def arms(rows: Sequence[Row], part: str) -> list[tuple[str, str]]:
+    """The kinds of network, each with every start or optimiser."""
+    return list(dict.fromkeys((row["net"], row["how"]) for row in of(rows, part)))
+
+
+def meets_closed_form(rows: Sequence[Row]) -> list[Effect]:
+    """Measured mean less the closed form, for every depth."""
+    grid = Grid.of(of(rows, "random", net="linear", how="normal"), off, over="depth")
+    return [
+        Effect.of(f"depth {depth:g}: mean less closed form", column(grid, depth), "within", NEAR, unit="nats")
+        for depth in grid.points
+    ]
+
+
+def off(row: Row) -> float:
+    """How far a mean is from the closed form."""
+    return row["rank"] - row["closed_form"]
+
+
+def column(grid: Grid, depth: float) -> Interval:
+    """The outcome at one depth."""
+    return replace(interval(grid.column(depth)), doubt=grid.doubt)
+
+
+def falls_at_every_step(rows: Sequence[Row], quantity: str, net: str, starts: Sequence[str]) -> list[Effect]:
+    """The least fall from one depth to the next, for every start."""
+    effects = []
+    for start in starts:
+        grid = Grid.of(of(rows, "random", net=net, how=start), quantity, over="depth")
+        steps = [max(after - before for before, after in pairwise(ranks)) for ranks in grid.values]
+        size = replace(interval(steps), doubt=grid.doubt)
+        effects.append(Effect.of(f"{net}, {start}: least change with depth", size, "below", unit="nats"))
+    return effects
+
+
+def falls_in_both(rows: Sequence[Row]) -> list[Effect]:
+    """The fall of linear and of ReLU networks with independent entries."""
+    return [effect for net in NETS for effect in falls_at_every_step(rows, "rank", net, ("normal", "uniform"))]
+
+
+def spread_grows(rows: Sequence[Row]) -> list[Effect]:
+    """Rank correlation of the spread over draws with depth."""
+    grids = {net: Grid.of(of(rows, "random", net=net, how="normal"), "spread", over="depth") for net in NETS}
+    return [Effect.of(f"{net}: correlation of spread and depth", trend(grids[net]), "above") for net in NETS]
+
+
+def orthogonal_keeps(rows: Sequence[Row]) -> Effect:
+    """Rank of the deepest less that of the shallowest, with orthogonal matrices."""
+    grid = Grid.of(of(rows, "random", net="linear", how="orthogonal"), "rank", over="depth")
+    size = replace(paired(grid.column(grid.points[-1]), grid.column(grid.points[0])), doubt=grid.doubt)
+    return Effect.of("deepest less shallowest", size, "within", NEAR, unit="nats")
+
+
+def falls_after_training(rows: Sequence[Row], net: str) -> list[Effect]:
+    """Rank correlation of the solution's rank with depth, for every optimiser."""
+    ways = [how for kind, how in arms(rows, "trained") if kind == net]
+    grids = {how: Grid.of(of(rows, "trained", net=net, how=how), "rank", over="depth") for how in ways}
+    return [
+        Effect.of(f"{how}: correlation of rank and depth", trend(grid), "below") for how, grid in grids.items()
+    ]
+
+
+CLAIMS = (
+    Claim(
+        id="random_linear_networks_follow_the_closed_form",
+        text="The mean rank of random linear networks is within 0.05 nats of the closed form at every depth.",
+        source="Limit of large sizes: Penson, Zyczkowski 2011, here for any widths",
+        check=meets_closed_form,
+    ),
+    Claim(
+        id="rank_falls_with_depth_at_random",
+        text="The mean rank of random networks falls with every step in depth: linear, ReLU, normal, uniform.",
+        source=f"{PAPER_TITLE}: distribution of ranks of random networks",
+        check=falls_in_both,
+    ),
+    Claim(
+        id="spread_grows_with_depth",
+        text="The deeper the network, the more its rank differs from draw to draw.",
+        source=f"{PAPER_TITLE}: distribution of ranks of random networks",
+        check=spread_grows,
+    ),
+    Claim(
+        id="centred_rank_falls_too",
+        text="The rank of ReLU outputs falls with every step in depth also when their mean is taken off.",
+        source="Control of this study: the mean dominates the uncentred kernel matrix",
+        check=lambda rows: falls_at_every_step(rows, "centred", "relu", ("normal",)),
+    ),
+    Claim(
+        id="orthogonal_networks_keep_their_rank",
+        text="Of orthogonal matrices, the deepest linear network has the shallowest's rank, within 0.05 nats.",
+        source="Control of this study: the singular values of orthogonal products are equal",
+        check=orthogonal_keeps,
+    ),
+    Claim(
+        id="deeper_linear_solutions_have_lower_rank",
+        text="Trained to the same loss, deeper linear networks end at a lower rank, with every optimiser.",
+        source=f"{PAPER_TITLE}: the bias survives training and does not depend on the optimiser",
+        check=partial(falls_after_training, net="linear"),
+    ),
+    Claim(
+        id="deeper_relu_solutions_have_lower_rank",
+        text="Trained to the same loss, deeper ReLU networks end at a lower rank, with every optimiser.",
+        source=f"{PAPER_TITLE}: the bias survives training and does not depend on the optimiser",
+        check=partial(falls_after_training, net="relu"),
+    ),
+)
+
+
+def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
+    """How ranks are distributed, their mean against depth, and those of solutions."""
+    return [
+        Figure(
+            title="Distribution of the rank of random networks",
+            panels=tuple(distribution(config, rows, net) for net in NETS),
+            caption="Share of draws with this rank, per nat: normal entries, by the number of weight matrices.",
+        ),
+        Figure(
+            title="Mean rank of random networks",
+            panels=(
+                against_depth([*starts(rows, "linear"), closed_form(rows)], "linear"),
+                against_depth([*starts(rows, "relu"), centred(rows)], "ReLU"),
+            ),
+            caption="Nothing is fitted in the closed form. Centred: normal entries, the mean of the outputs off.",
+        ),
+        Figure(
+            title="Rank of trained networks",
+            panels=tuple(against_depth(solutions(rows, net), NAMES[net]) for net in NETS),
+            caption="Rank on fresh inputs, once training explains 95 % of a linear target of rank 2 or what the "
+            "settings say. At the start: the same networks untrained.",
+        ),
+    ]
+
+
+NAMES = {"linear": "linear", "relu": "ReLU"}
+
+
+def distribution(config: Config, rows: Sequence[Row], net: str) -> Panel:
+    """A curve for each depth."""
+    mine, width = of(rows, "random", net=net, how="normal"), math.log(config.outputs) / BINS
+    points = [
+        {**row, "at": (at + 0.5) * width, "share": share}
+        for row in mine
+        for at, share in enumerate(row["density"])
+    ]
+    curves = [
+        Curve.of(points, f"depth {depth}", x="at", y="share", where={"depth": depth}) for depth in config.depths
+    ]
+    return Panel(
+        x_label="rank (nats)",
+        y_label="draws per nat",
+        curves=tuple(curves),
+        title=NAMES[net],
+        palette="ordered",
+        spread="band",
+    )
+
+
+def against_depth(curves: Sequence[Curve], title: str) -> Panel:
+    """Rank against the number of weight matrices."""
+    return Panel(x_label="depth", y_label="rank (nats)", curves=tuple(curves), title=title, x_scale="even")
+
+
+def starts(rows: Sequence[Row], net: str) -> list[Curve]:
+    """A curve for each way to draw the weights."""
+    return [Curve.of(of(rows, "random", net=net, how=how), how, x="depth", y="rank") for how in STARTS]
+
+
+def closed_form(rows: Sequence[Row]) -> Curve:
+    """The prediction, once."""
+    mine = of(rows, "random", net="linear", how="normal")
+    first = [row for row in mine if row["seed"] == mine[0]["seed"]]
+    return Curve.of(first, "closed form", x="depth", y="closed_form")
+
+
+def centred(rows: Sequence[Row]) -> Curve:
+    """ReLU networks without the mean of their outputs."""
+    return Curve.of(of(rows, "random", net="relu", how="normal"), "normal, centred", x="depth", y="centred")
+
+
+def solutions(rows: Sequence[Row], net: str) -> list[Curve]:
+    """A curve for each optimiser, and the start."""
+    ways = [how for kind, how in arms(rows, "trained") if kind == net]
+    mine = {how: of(rows, "trained", net=net, how=how) for how in ways}
+    found = [Curve.of(mine[how], how, x="depth", y="rank") for how in ways]
+    return [*found, Curve.of(mine[ways[0]], "at the start", x="depth", y="rank_before")]
+
+
+PUBLISHED = {1: 2.15, 2: 2.07, 4: 1.90, 8: 1.68, 16: 1.46}
+"""Peaks of the paper's distributions of linear networks, read off its figure."""
+
+
+def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
+    """Random networks beside the paper's, and what was trained."""
+    ours = Curve.of(of(rows, "random", net="linear", how="normal"), "", x="depth", y="rank")
+    line = closed_form(rows)
+    beside = [
+        (int(depth), PUBLISHED.get(int(depth)), size, predicted[0])
+        for depth, size, predicted in zip(ours.x, ours.intervals, line.values, strict=True)
+    ]
+    return [
+        Table(
+            title="Published peaks and ours, random linear networks",
+            columns=("depth", "published peak", "mean rank here", "closed form"),
+            rows=tuple(beside),
+            caption="Nats. The paper's values are read off a figure that does not state its sizes.",
+        ),
+        Table(
+            title="Trained networks",
+            columns=(
+                "network",
+                "optimiser",
+                "depth",
+                "rank",
+                "at the start",
+                "of the target",
+                "loss left",
+                "starts",
+            ),
+            rows=tuple(line for net, how in arms(rows, "trained") for line in trained_lines(rows, net, how)),
+            caption="Means over seeds, 95 % intervals; loss as a share of the target's variance; starts until one "
+            "got there.",
+        ),
+    ]
+
+
+def trained_lines(rows: Sequence[Row], net: str, how: str) -> list[tuple[str | int | Interval | None, ...]]:
+    """A line for each depth."""
+    mine = of(rows, "trained", net=net, how=how)
+    names = ("rank", "rank_before", "rank_of_target", "loss", "tries")
+    curves = [Curve.of(mine, name, x="depth", y=name) for name in names]
+    return [
+        (NAMES[net], how, int(depth), *(curve.intervals[at] for curve in curves))
+        for at, depth in enumerate(curves[0].x)
+    ]

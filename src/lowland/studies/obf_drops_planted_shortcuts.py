@@ -1,0 +1,445 @@
+"""Does output bias forgetting drop a planted shortcut that SGD and SAM keep?
+
+If output bias forgetting (OBF) makes networks forget biases, a bias put there on purpose should be the first to
+go. Here every training image carries a patch that names a class by its place, in most images the image's own, in
+the others another. On test images where the patch always misleads, the error tells how far a network went by the
+patch; on those where it agrees, and on those without a patch, how well it does else. The seed decides which
+training patches mislead.
+
+OBF (gamma 0 and 1) stands beside SGD, SAM, ASAM and GSAM, and a random step of SAM's length. Its direction
+resembles a penalty on confident outputs, so label smoothing and the confidence penalty stand beside it too.
+Strengths are matched in three ways. Perturbations go as far as SAM's rho, ASAM's ten times that, as its authors
+have it for CIFAR-10. Every arm has as many strengths, and is taken at the one that does best where patches
+mislead, over the other seeds: all are tuned alike, and by what a user without such images could not see. And the
+two output regularisers are taken where their outputs are as sure as OBF's, between their strengths along
+straight lines from SGD on; where OBF's are surer, that is SGD.
+
+This is a study of our own, proposed because the published gain in accuracy did not reproduce on MNIST; the paper
+plants nothing, and there is nothing published to set beside it. Wrong labels and few images are settings
+(``--data digits:label_noise=0.2``, ``--train 200``); patches then go with the wrong labels. ``--kind shade``
+lets the patch's brightness name the class. Expect 1 minute on 2 cores; ``--data fashion-mnist`` and ``cifar10``
+work as well. ``--paper`` trains a ResNet-18 on 50,000 images and is meant for a GPU.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import fmean
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lowland import catalog
+from lowland.checks import at_least, fraction, one_of, whole
+from lowland.data.batches import Batches, in_order
+from lowland.data.dataset import Dataset, Split
+from lowland.data.shortcut import shortcut
+from lowland.measurements.accuracy import Accuracy
+from lowland.measuring.measure import measure
+from lowland.report.arms import best_radii, contrast
+from lowland.report.claim import Claim
+from lowland.report.effect import Effect
+from lowland.report.figure import Curve, Figure, Panel, Scatter
+from lowland.report.interval import Interval
+from lowland.report.shape import at_level
+from lowland.report.table import Table
+from lowland.runs.cell import Cell
+from lowland.runs.columns import columns
+from lowland.runs.context import Context
+from lowland.runs.family import spec
+from lowland.runs.training import Training, check_training, load_images
+from lowland.seeds import derive, generator
+from lowland.train.fit import fit
+from lowland.train.keep import Keep
+from lowland.train.parts import Parts
+from lowland.train.recipe import Recipe
+from lowland.types import Row
+
+__all__ = ["Config"]
+
+QUESTION = "Does output bias forgetting drop a planted shortcut that SGD and SAM keep?"
+
+TAKEN = 10.0
+"""Points by which a misleading patch must raise SGD's error to count as a shortcut."""
+
+HARM = 1.0
+"""Points of error without a patch that OBF may lose to SGD."""
+
+OBF = ("obf_0", "obf_1")
+
+PERTURBED = ("sam", "asam", "gsam", *OBF, "random_perturbation")
+
+REGULARISED = ("label_smoothing", "confidence_penalty")
+
+LABELS = {
+    "sgd": "SGD",
+    "sam": "SAM",
+    "asam": "ASAM",
+    "gsam": "GSAM",
+    "obf_0": "OBF, gamma 0",
+    "obf_1": "OBF, gamma 1",
+    "random_perturbation": "random step",
+    "label_smoothing": "label smoothing",
+    "confidence_penalty": "confidence penalty",
+}
+
+QUANTITIES = {
+    "conflict_error": "error, misleading patch (%)",
+    "agree_error": "error, agreeing patch (%)",
+    "clean_error": "error, no patch (%)",
+    "train_error": "training error (%)",
+    "confidence": "confidence",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Training):
+    """Settings of the study; the others are those of all image studies.
+
+    Attributes:
+        model: A network, with its arguments.
+        train: The most training images to take.
+        agreement: Share of training images whose patch names their label, in (0, 1).
+        kind: What names the class: the ``place`` of a bright patch, or the ``shade`` of one in a corner.
+        rhos: Lengths of SAM's perturbation, > 0, ascending.
+        smoothings: Of the labels, in (0, 1], ascending.
+        penalties: Factors on the entropy of the outputs that is taken off the loss, > 0, ascending.
+        seeds: Runs of every arm, from different initialisations and patches; a verdict needs 3.
+    """
+
+    model: str = "mlp:widths=(128,128)"
+    train: int = 600
+    agreement: float = 0.9
+    kind: Literal["place", "shade"] = "place"
+    rhos: tuple[float, ...] = (0.1, 0.2, 0.4)
+    smoothings: tuple[float, ...] = (0.05, 0.1, 0.2)
+    penalties: tuple[float, ...] = (0.1, 0.3, 1.0)
+    seeds: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("seeds", self.seeds)
+        fraction("agreement", self.agreement, zero=False, one=False)
+        one_of("kind", self.kind, ["place", "shade"])
+        if self.augment:
+            raise ValueError("augment must be False, got True: crops and flips would move the patches.")
+        for name in ("rhos", "smoothings", "penalties"):
+            _refuse_strengths(name, getattr(self, name))
+        if self.smoothings[-1] > 1:
+            raise ValueError(f"smoothings must be at most 1, got {self.smoothings}.")
+
+    @property
+    def strengths(self) -> Mapping[str, tuple[float, ...]]:
+        """Those of every method."""
+        return {
+            "sgd": (0.0,),
+            **dict.fromkeys(PERTURBED, self.rhos),
+            "label_smoothing": self.smoothings,
+            "confidence_penalty": self.penalties,
+        }
+
+
+def _refuse_strengths(name: str, values: tuple[float, ...]) -> None:
+    for value in values:
+        at_least(name, value, 0)
+    if not values or 0 in values or list(values) != sorted(set(values)):
+        raise ValueError(f"{name} must ascend from above 0 and be at least one, got {values}.")
+
+
+PAPER = Config(
+    data="cifar10",
+    model="resnet:depth=18,width=64",
+    train=50_000,
+    epochs=200,
+    batch=128,
+    learning_rate=0.1,
+    agreement=0.99,
+)
+
+TINY = Config(
+    train=120,
+    epochs=2,
+    model="mlp:widths=(8,)",
+    rhos=(0.1,),
+    smoothings=(0.1,),
+    penalties=(0.3,),
+    seeds=3,
+)
+
+
+def cells(config: Config) -> list[Cell]:
+    """A run for every method, strength and seed."""
+    return [
+        {"method": method, "strength": strength, "seed": seed}
+        for method, strengths in config.strengths.items()
+        for strength in strengths
+        for seed in range(config.seeds)
+    ]
+
+
+def check(config: Config) -> None:
+    """Refuse by words what would make every run fail."""
+    data = check_training(config, ["sgd"])
+    planted(config, data.test, len(data.classes), 0.0)
+
+
+def planted(config: Config, split: Split, classes: int, agreement: float, seed: int = 0) -> Split:
+    """A split with its patches, the same for a seed."""
+    return shortcut(split, agreement, classes, generator(seed, "patches"), config.kind)
+
+
+def trained_with(config: Config, method: str, strength: float) -> tuple[Recipe, Parts]:
+    """How an arm is trained; ASAM's length is ten times SAM's.
+
+    Example:
+        >>> trained_with(Config(), "asam", 0.1)[0].method, trained_with(Config(), "obf_0", 0.1)[0].method
+        ('asam:rho=1', 'obf:gamma=0,method=sam:rho=0.1')
+    """
+    if method == "label_smoothing":
+        return replace(config.recipe("sgd"), label_smoothing=strength), Parts()
+    if method == "confidence_penalty":
+        return config.recipe("sgd"), Parts(criterion=partial(less_entropy, strength))
+    if method in OBF:
+        return config.recipe(f"obf:gamma={method[-1]},method={spec('sam', strength)}"), Parts()
+    return config.recipe(spec(method, strength)), Parts()
+
+
+def less_entropy(beta: float, outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy less beta times the entropy of the outputs, mean over the images."""
+    log_p = outputs.log_softmax(1)
+    entropy = -(log_p.exp() * log_p).sum(1)
+    return nn.functional.nll_loss(log_p, labels) - beta * entropy.mean()
+
+
+def run(config: Config, cell: Cell, context: Context) -> list[Row]:
+    """Train one network on images with patches, and look at what it goes by."""
+    seed = derive(int(str(cell["seed"])), "run")
+    data = load_images(config.data, config.train).to(context.device)
+    train = planted(config, data.train, len(data.classes), config.agreement, seed)
+    torch.manual_seed(derive(seed, "model"))
+    model: nn.Module = catalog.build("models", config.model, shape=data.shape, classes=len(data.classes))
+    model.to(context.device)
+    recipe, parts = trained_with(config, str(cell["method"]), float(str(cell["strength"])))
+    batches = Batches(train, min(config.batch, len(train)), seed=derive(seed, "data"))
+    keep = Keep(folder=context.folder / "checkpoint")
+    history = fit(model, batches, recipe, parts=parts, keep=keep, progress=False)
+    context.timing("training", sum(history.seconds))
+    facts = {**cell, "diverged": history.last["diverged"]}
+    passes = fmean(row["passes"] for row in history.rows)
+    return [facts if facts["diverged"] else {**facts, "passes": passes, **look(config, model, data, train)}]
+
+
+def look(config: Config, model: nn.Module, data: Dataset, train: Split) -> Row:
+    """Errors by what the patch says, in percent, and how sure the network is where it agrees."""
+    classes = len(data.classes)
+    agree = planted(config, data.test, classes, 1.0)
+    conflict = planted(config, data.test, classes, 0.0)
+    splits = {"train": train, "agree": agree, "conflict": conflict, "clean": data.test}
+    found = measure(model, None, {name: in_order(split) for name, split in splits.items()}, Accuracy())
+    errors = columns(found)
+    rise = errors["conflict_error"] - errors["clean_error"]
+    return {**errors, "rise": rise, "confidence": confidence(model, agree)}
+
+
+@torch.no_grad()
+def confidence(model: nn.Module, split: Split) -> float:
+    """The highest probability, mean over the images."""
+    model.eval()
+    return torch.cat([model(x).softmax(1).amax(1) for x, _ in in_order(split)]).mean().item()
+
+
+def best(rows: Sequence[Row]) -> list[Row]:
+    """Of every arm and seed the run at the strength that does best where patches mislead, over the other seeds."""
+    return best_radii([{**row, "rho": row["strength"]} for row in rows], "conflict_error")
+
+
+def less(
+    rows: Sequence[Row], others: Sequence[str], methods: Sequence[str], outcome: str = "conflict_error"
+) -> list[Effect]:
+    """By how much others' errors are above those of methods, from a row per arm and seed."""
+    return [
+        Effect.of(
+            f"{LABELS[other]} less {LABELS[method]}",
+            contrast(rows, {other: 1, method: -1}, outcome),
+            "above",
+            unit="points",
+        )
+        for method in methods
+        for other in others
+    ]
+
+
+def shortcut_is_taken(rows: Sequence[Row]) -> Effect:
+    """By how much misleading patches raise SGD's error above that without patches."""
+    size = contrast(rows, {"sgd": 1}, "rise")
+    return Effect.of("SGD: error with patches less without", size, "above", TAKEN, unit="points")
+
+
+def better_at_their_best(others: Sequence[str], rows: Sequence[Row]) -> list[Effect]:
+    """By how much others' errors are above OBF's where patches mislead, each at its best strength."""
+    return less(best(rows), others, OBF)
+
+
+def better_than_sam_at_every_rho(rows: Sequence[Row]) -> list[Effect]:
+    """The same for SAM, at every length."""
+    radii = sorted({row["strength"] for row in rows if row["method"] == "sam"})
+    found = {rho: [row for row in rows if row["strength"] == rho] for rho in radii}
+    return [
+        replace(effect, name=f"rho {rho:g}: {effect.name}")
+        for rho, here in found.items()
+        for effect in less(here, ["sam"], OBF)
+    ]
+
+
+def better_at_equal_confidence(rows: Sequence[Row]) -> list[Effect]:
+    """The same for the output regularisers where they are as sure as OBF at its best strength."""
+    effects = []
+    for method in OBF:
+        mine = [row for row in best(rows) if row["method"] == method]
+        for other in REGULARISED:
+            effects += less([*mine, *as_sure(rows, mine, other)], [other], [method])
+    return effects
+
+
+def as_sure(rows: Sequence[Row], wanted: Sequence[Row], method: str) -> list[Row]:
+    """For each run that is wanted, a method's error at the strength where it is as sure, from SGD on.
+
+    Where it is never as unsure, its greatest strength counts. A run that diverged leaves a row that says so.
+    """
+    found = []
+    for row in wanted:
+        track = [r for r in rows if r["method"] in ("sgd", method) and r["seed"] == row["seed"]]
+        track.sort(key=lambda r: r["strength"])
+        facts = {"method": method, "seed": row["seed"]}
+        if not track or any(r["diverged"] for r in (row, *track)):
+            found.append({**facts, "diverged": True})
+            continue
+        errors = [r["conflict_error"] for r in track]
+        level = at_level([r["confidence"] for r in track], errors, row["confidence"])
+        found.append({**facts, "conflict_error": errors[-1] if level is None else level})
+    return found
+
+
+def no_harm(rows: Sequence[Row]) -> list[Effect]:
+    """By how much OBF's error without patches is above SGD's, at its best strength."""
+    return [
+        Effect.of(
+            f"{LABELS[method]} less SGD",
+            contrast(best(rows), {method: 1, "sgd": -1}, "clean_error"),
+            "below",
+            HARM,
+            unit="points",
+        )
+        for method in OBF
+    ]
+
+
+PROPOSED = "Proposed here, after Vani, Tung, Oliveira, Sharifi, ICML 2024"
+
+CLAIMS = (
+    Claim(
+        id="the_shortcut_is_taken",
+        text="A misleading patch raises SGD's error by more than 10 points.",
+        source="Control of this study: else there is nothing to drop",
+        check=shortcut_is_taken,
+    ),
+    Claim(
+        id="obf_drops_it_more_than_sgd",
+        text="Where patches mislead, OBF's error is below SGD's.",
+        source=PROPOSED,
+        check=partial(better_at_their_best, ("sgd",)),
+    ),
+    Claim(
+        id="obf_drops_it_more_than_sam_of_the_same_length",
+        text="Where patches mislead, OBF's error is below SAM's with the same rho.",
+        source=PROPOSED,
+        check=better_than_sam_at_every_rho,
+    ),
+    Claim(
+        id="obf_drops_it_more_than_sams_family",
+        text="Where patches mislead, OBF's error is below SAM's, ASAM's and GSAM's, each at its best length.",
+        source=PROPOSED,
+        check=partial(better_at_their_best, ("sam", "asam", "gsam")),
+    ),
+    Claim(
+        id="obf_drops_it_more_than_a_random_step",
+        text="Where patches mislead, OBF's error is below that of a random step, each at its best length.",
+        source=PROPOSED,
+        check=partial(better_at_their_best, ("random_perturbation",)),
+    ),
+    Claim(
+        id="obf_drops_it_more_than_output_regularisers",
+        text="Where patches mislead, OBF's error is below label smoothing's and the confidence penalty's at their "
+        "best strength.",
+        source="Control of this study: OBF's direction resembles a confidence penalty",
+        check=partial(better_at_their_best, REGULARISED),
+    ),
+    Claim(
+        id="obf_drops_it_more_at_equal_confidence",
+        text="It is below theirs also at the strength at which they are as sure of their answers.",
+        source="Control of this study: OBF's direction resembles a confidence penalty",
+        check=better_at_equal_confidence,
+    ),
+    Claim(
+        id="obf_does_no_harm_without_patches",
+        text="Without patches OBF's error is less than one point above SGD's.",
+        source="Control of this study: a shortcut can be dropped with all else",
+        check=no_harm,
+    ),
+)
+
+
+def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
+    """Errors against rho, and who drops the shortcut without losing the rest."""
+    return [
+        Figure(
+            title="Errors against rho",
+            panels=tuple(against_rho(rows, name) for name in ("conflict_error", "clean_error")),
+            caption="At 0 is SGD. ASAM goes ten times as far.",
+        ),
+        Figure(
+            title="Shortcut and all else",
+            panels=(everyone(best(rows)),),
+            caption="Every arm at its best strength.",
+        ),
+    ]
+
+
+def against_rho(rows: Sequence[Row], quantity: str) -> Panel:
+    """A curve for every perturbation, each from SGD on."""
+    mine = {m: [row for row in rows if row["method"] in ("sgd", m)] for m in PERTURBED}
+    curves = [Curve.of(found, LABELS[m], x="strength", y=quantity) for m, found in mine.items()]
+    label = QUANTITIES[quantity]
+    title = label[:1].upper() + label[1:].removesuffix(" (%)")
+    return Panel(x_label="rho of SAM", y_label=label, curves=tuple(curves), title=title, x_scale="even")
+
+
+def everyone(rows: Sequence[Row]) -> Scatter:
+    """A point for every arm: its mean error without patches, and that where they mislead."""
+    points = []
+    for method, label in LABELS.items():
+        mine = [row for row in rows if row["method"] == method and not row["diverged"]]
+        if mine:
+            x = fmean(row["clean_error"] for row in mine)
+            points.append(Curve.of([{**row, "x": x} for row in mine], label, x="x", y="conflict_error"))
+    return Scatter(x_label=QUANTITIES["clean_error"], y_label=QUANTITIES["conflict_error"], curves=tuple(points))
+
+
+def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
+    """A line for every arm and strength."""
+    arms = dict.fromkeys((row["method"], row["strength"]) for row in rows)
+    table = Table(
+        title="Errors by method and strength",
+        columns=("method", "strength", *QUANTITIES.values()),
+        rows=tuple((LABELS[m], s, *(mean(rows, m, s, name) for name in QUANTITIES)) for m, s in arms),
+        caption="Means over seeds, 95 % intervals. Confidence: highest probability, mean over test images whose "
+        "patch agrees.",
+    )
+    return [table.marked(QUANTITIES["conflict_error"])]
+
+
+def mean(rows: Sequence[Row], method: str, strength: float, column: str) -> Interval | None:
+    """Mean over the seeds that did not diverge; None if all did."""
+    mine = [row for row in rows if row["method"] == method and row["strength"] == strength]
+    return Curve.of(mine, column, x="strength", y=column).intervals[0]
