@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from lowland.engine.masters import Masters
     from lowland.engine.method import Method
     from lowland.engine.objective import objective
+    from lowland.engine.replicas import Replicas
     from lowland.engine.request import ball
     from lowland.estimate.density import density
     from lowland.estimate.top import top
     from lowland.estimate.trace import trace
+    from lowland.layers.collapse import collapse
+    from lowland.layers.expand import expand
     from lowland.measuring.measure import measure
     from lowland.measuring.probe import probe
     from lowland.methods.ae_sam import AESAM
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from lowland.methods.functional_sam import FunctionalSAM
     from lowland.methods.gam import GAM
     from lowland.methods.gnp import GNP
+    from lowland.methods.gradient_penalty import GradientPenalty
     from lowland.methods.gsam import GSAM
     from lowland.methods.imb_sam import ImbSAM
     from lowland.methods.k_sam import KSAM
@@ -61,6 +65,8 @@ if TYPE_CHECKING:
     from lowland.penalties.bar import BAR
     from lowland.penalties.debiased_ema import DebiasedEMA
     from lowland.penalties.ema import EMA
+    from lowland.penalties.gauss_newton_trace import GaussNewtonTrace
+    from lowland.penalties.hessian_trace import HessianTrace
     from lowland.penalties.mesa import MESA
     from lowland.penalties.saf import SAF
     from lowland.penalties.swa import SWA
@@ -98,6 +104,9 @@ __all__ = [
     "Every",
     "FisherSAM",
     "FunctionalSAM",
+    "GaussNewtonTrace",
+    "GradientPenalty",
+    "HessianTrace",
     "ImbSAM",
     "LookSAM",
     "Masters",
@@ -107,12 +116,15 @@ __all__ = [
     "ProportionalToLearningRate",
     "Ramp",
     "RandomPerturbation",
+    "Replicas",
     "SparseSAM",
     "StaleSAM",
     "VaSSO",
     "WarmUp",
     "ball",
+    "collapse",
     "density",
+    "expand",
     "fisher",
     "fit",
     "gauss_newton",
@@ -145,10 +157,13 @@ HOMES = {
     "lowland.engine.masters": ("Masters",),
     "lowland.engine.method": ("Method",),
     "lowland.engine.objective": ("objective",),
+    "lowland.engine.replicas": ("Replicas",),
     "lowland.engine.request": ("ball",),
     "lowland.estimate.density": ("density",),
     "lowland.estimate.top": ("top",),
     "lowland.estimate.trace": ("trace",),
+    "lowland.layers.collapse": ("collapse",),
+    "lowland.layers.expand": ("expand",),
     "lowland.measuring.measure": ("measure",),
     "lowland.measuring.probe": ("probe",),
     "lowland.methods.ae_sam": ("AESAM",),
@@ -163,6 +178,7 @@ HOMES = {
     "lowland.methods.functional_sam": ("FunctionalSAM",),
     "lowland.methods.gam": ("GAM",),
     "lowland.methods.gnp": ("GNP",),
+    "lowland.methods.gradient_penalty": ("GradientPenalty",),
     "lowland.methods.gsam": ("GSAM",),
     "lowland.methods.imb_sam": ("ImbSAM",),
     "lowland.methods.k_sam": ("KSAM",),
@@ -192,6 +208,8 @@ HOMES = {
     "lowland.penalties.bar": ("BAR",),
     "lowland.penalties.debiased_ema": ("DebiasedEMA",),
     "lowland.penalties.ema": ("EMA",),
+    "lowland.penalties.gauss_newton_trace": ("GaussNewtonTrace",),
+    "lowland.penalties.hessian_trace": ("HessianTrace",),
     "lowland.penalties.mesa": ("MESA",),
     "lowland.penalties.saf": ("SAF",),
     "lowland.penalties.swa": ("SWA",),
