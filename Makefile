@@ -7,7 +7,7 @@ ONE := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # Keeps glibc from giving memory back between steps: page faults would be timed otherwise, whoever comes last.
 HOLD := MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000
 
-.PHONY: help demo test check bench rank curvature traffic suite format clean
+.PHONY: help demo test check bench rank curvature traffic replicas suite format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ curvature: $(READY) ## Products, eigenvalues and traces beside other libraries, 
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m pip install --quiet --no-deps --requirement bench/peers.txt
 	$(ONE) $(HOLD) $(BIN)/python bench/curvature.py
+
+replicas: $(READY) ## A grid of seeds and radii as one batched network, beside separate runs
+	$(ONE) $(BIN)/python bench/replicas.py
 
 traffic: $(READY) ## Count the bytes that a step reduces over processes
 	$(ONE) $(BIN)/python bench/traffic.py
