@@ -25,6 +25,9 @@ PANEL = (4.2, 2.9)
 WIDE = (8.4, 5.2)
 """The same of a wide one."""
 
+FEW_DECADES = 300
+"""Largest over smallest on a logarithmic axis up to which ticks stand between the decades."""
+
 
 def save(figure: Figure, folder: Path) -> tuple[Path, ...]:
     """Write a figure as ``.svg``, ``.pdf`` and ``.csv``.
@@ -164,7 +167,9 @@ def _draw_axes(axes: "Axes", panel: Panel, points: Sequence[float]) -> None:
 def _draw_decades(axis: "Axis") -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    low, high = axis.get_data_interval()
+    few = high < FEW_DECADES * low
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_minor_locator(NullLocator())
 
