@@ -32,7 +32,7 @@ def test_a_spec_builds_what_it_says(spec, method):
     ("folder", "spec", "error", "words"),
     [
         ("methods", "samm", LookupError, r"no method called 'samm'. Did you mean sam or \w+ or \w+\? There are"),
-        ("models", "cnn", LookupError, "no model called 'cnn'.*There are: conv, mlp, resnet, vit"),
+        ("models", "cnn", LookupError, "no model called 'cnn'.*There are: bottleneck, conv, mlp, resnet, vit"),
         ("methods", "asam.as_released", LookupError, "preset of asam called 'as_released'"),
         ("methods", "sam.fast", LookupError, r"no preset of sam called 'fast'. There are: \(none\)"),
         ("methods", "sam:0.1", ValueError, r"name:key=value,key=\(value,value\); got '0.1' in 'sam:0.1'"),

@@ -77,7 +77,7 @@ def test_kendall_counts_pairs_in_order_less_pairs_out_of_order():
 
 
 def test_sgd_forgets_nothing_and_only_the_end_is_measured_for_flatness(tmp_path):
-    config = Config(**{**vars(TINY), "looks": 2})
+    config = Config(**{**vars(TINY), "epochs": 2, "looks": 2})
     cell = {"method": "sgd", "m": 64, "rho": 0.0, "seed": 0}
     first, last = run(config, cell, Context("cpu", tmp_path, lambda share: None))
     assert first["forgetting/own"] == last["forgetting_given_label/own"] == 0.0

@@ -276,12 +276,12 @@ CLAIMS = (
 
 
 def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
-    """Error against each measure; arms of one kind are joined from the shortest perturbation on."""
+    """Error against forgetting and flatness, arms of one kind joined."""
     found = runs(rows)
     return [
         Figure(
             title="Test error against forgetting and flatness",
-            panels=tuple(against(found, name) for name in ("forgetting", "forgetting_given_label", "flatness")),
+            panels=tuple(against(found, name) for name in ("forgetting", "flatness")),
             caption="A point for every arm, at its mean. Arms that differ by rho alone are joined.",
         )
     ]

@@ -197,37 +197,27 @@ def _when(track: Sequence[Row], level: float) -> float | None:
 
 
 def lower_error(methods: Sequence[str], other: str, rows: Sequence[Row]) -> list[Effect]:
-    """How much lower methods' test errors are than another's, each at its best length."""
-    return at_their_best(rows, methods, other, "test_error", -1, "points")
+    """By how much another's test error is above those of methods, each at its best length."""
+    return [at_their_best(rows, other, method, "test_error", "points") for method in methods]
 
 
 def sharper_at_their_best(rows: Sequence[Row]) -> list[Effect]:
     """OBF's eigenvalue over SAM's, each at the length of its best error."""
-    return at_their_best(rows, OBF, "sam", "doublings", 1, "doublings")
+    return [at_their_best(rows, method, "sam", "doublings", "doublings") for method in OBF]
 
 
-def at_their_best(
-    rows: Sequence[Row], methods: Sequence[str], other: str, outcome: str, sign: int, unit: str
-) -> list[Effect]:
-    """An outcome of methods less another's, times ``sign``: each at the length with the best error elsewhere."""
+def at_their_best(rows: Sequence[Row], one: str, two: str, outcome: str, unit: str) -> Effect:
+    """One method's outcome less another's, each at the length with the lowest error over the other seeds."""
     best = best_radii(ended(rows), "test_error")
-    return [
-        Effect.of(
-            f"{LABELS[method]} against {LABELS[other]}, best rho",
-            contrast(best, {method: sign, other: -sign}, outcome),
-            "above",
-            unit=unit,
-            note=chosen(best, (method, other)),
-        )
-        for method in methods
-    ]
-
-
-def chosen(best: Sequence[Row], methods: Sequence[str]) -> str:
-    """Which lengths were best, as a sentence."""
-    lengths = {m: sorted({row["rho"] for row in best if row["method"] == m} - {0.0}) for m in methods}
+    lengths = {m: sorted({row["rho"] for row in best if row["method"] == m} - {0.0}) for m in (one, two)}
     words = "; ".join(f"{LABELS[m]} {', '.join(f'{r:g}' for r in rhos)}" for m, rhos in lengths.items() if rhos)
-    return f"rho, chosen for each seed by the others: {words}."
+    return Effect.of(
+        f"{LABELS[one]} less {LABELS[two]}, each at its best",
+        contrast(best, {one: 1, two: -1}, outcome),
+        "above",
+        unit=unit,
+        note=f"Lengths, chosen for each seed by the others: {words}.",
+    )
 
 
 VANI = "Vani, Tung, Oliveira, Sharifi, ICML 2024"

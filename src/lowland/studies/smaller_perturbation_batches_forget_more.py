@@ -54,10 +54,10 @@ METHODS = ("sam", "obf_0")
 Side = Literal["above", "below"]
 
 QUANTITIES = {
-    "forgetting": "information forgotten (nats)",
-    "forgetting_given_label": "forgotten beyond the label (nats)",
-    "own_divergence": "KL divergence on its own images (nats)",
-    "special": "KL on its own images over that on test images",
+    "forgetting": "forgotten (nats)",
+    "forgetting_given_label": "beyond the label (nats)",
+    "own_divergence": "KL, own images (nats)",
+    "special": "KL, own over test images",
     "test_error": "test error (%)",
 }
 
