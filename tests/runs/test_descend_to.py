@@ -43,7 +43,9 @@ def test_a_rate_that_diverges_is_followed_by_a_third_of_it_from_the_same_start()
 
 def test_a_loss_that_diverges_at_every_rate_is_infinite():
     model, _ = problem()
-    assert descend_to(0.1, model, lambda: model.weight.square().sum() * 1e9, "sgd", 50, generator(0)) == float("inf")
+    assert descend_to(0.1, model, lambda: model.weight.square().sum() * 1e9, "sgd", 50, generator(0)) == float(
+        "inf"
+    )
 
 
 def test_an_unknown_way_is_refused_by_words():

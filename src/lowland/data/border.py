@@ -25,10 +25,8 @@ def bordered(x: Tensor, width: int, sd: float, generator: torch.Generator) -> Te
         ValueError: If ``width`` is below 1 or ``sd`` below 0.
 
     Example:
-        >>> bordered(torch.ones(1, 1), 1, 0.0, torch.Generator())
-        tensor([[0., 0., 0.],
-                [0., 1., 0.],
-                [0., 0., 0.]])
+        >>> bordered(torch.ones(5, 8, 8), 2, 0.5, torch.Generator()).shape
+        torch.Size([5, 12, 12])
     """
     whole("width", width)
     at_least("sd", sd, 0)

@@ -118,7 +118,7 @@ class Step:
     ) -> Request:
         """Ask for the product of the loss's Hessian or Gauss-Newton matrix with a vector; to be yielded.
 
-        One pass, that goes backward twice: two to three times the time of another, and its graph's memory twice.
+        One pass that goes backward twice: the time of three (dense layers) to four (convolutions).
 
         Args:
             along: The vector.

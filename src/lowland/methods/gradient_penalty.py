@@ -26,9 +26,9 @@ class GradientPenalty(Method):
     hit one activation, or to put a made-up one in, choose the network's activation, ``ablated_gelu`` or
     ``augmented_relu``. The direction is then no gradient of anything.
 
-    Two passes, the second of which goes backward twice: three to four passes' time in all. Four extra copies of
-    the weights within a step, no memory. Every operation must have a second derivative, which compiled models and
-    fused attention have not.
+    Two passes, the second of which goes backward twice: the time of four (dense layers) to five (convolutions).
+    Four extra copies of the weights within a step, no memory. Every operation must have a second derivative, which
+    compiled models and fused attention have not.
 
     Attributes:
         rho: Strength, >= 0; a number or a schedule.

@@ -100,6 +100,6 @@ class OBF(Wrapper):
         return (c * z).sum(-1).mean()
 
     def _forgetting(self, request: Request | Look) -> Request | Look:
-        if isinstance(request, Request) and request.at is None:
+        if isinstance(request, Request) and request.at is None and request.along is None:
             return replace(request, loss=self.loss)
         return request

@@ -32,8 +32,8 @@ class GaussNewtonTrace(TracePenalty):
             are outputs plus normal numbers and :math:`C_i = 1`.
 
     Cost:
-        Per sample one gradient with its graph, and its derivative: about three gradients. No copy of the weights
-        between steps. Every operation must have a second derivative.
+        Per sample one gradient with its graph, and its derivative: two (dense layers) to three gradients
+        (convolutions). No copy of the weights between steps. Every operation must have a second derivative.
 
     References:
         Dauphin, Agarwala, Mobahi, Neglected Hessian component explains mysteries in sharpness regularization,
