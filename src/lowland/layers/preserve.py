@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lowland.layers.chain import Chain
 
@@ -65,12 +66,12 @@ def _balanced(W: Tensor, chain: Chain, eps: float, generator: torch.Generator | 
         )
     share = torch.where(live, S, 0.0)[:, :h] ** (1 / chain.depth)
     size = share.sum(1, keepdim=True) / live.sum(1, keepdim=True).clamp(min=1)
-    size = torch.where(size > 0, size, 1.0)
-    U, V, share = _up_to(h, U.mT, generator).mT, _up_to(h, V, generator), _padded(share, h)
-    inner = torch.where(share > 0, share, size)
+    last_of = pad(U[:, :, :h] * share[:, None, :], (0, h - share.shape[1]))
+    share = pad(share, (0, h - share.shape[1]))
+    inner = torch.where(share > 0, share, torch.where(size > 0, size, 1.0))
     between = [torch.diag_embed(inner).reshape(chain.shape(at)) for at in range(1, chain.depth - 1)]
-    first = (inner[:, :, None] * V).reshape(chain.shape(0))
-    return [first, *between, _last(U * share[:, None, :], chain, last)]
+    first = (inner[:, :, None] * _up_to(h, V, generator)).reshape(chain.shape(0))
+    return [first, *between, _last(last_of, chain, last)]
 
 
 def _last(matrix: Tensor, chain: Chain, kernel: bool) -> Tensor:
@@ -101,8 +102,3 @@ def _up_to(h: int, rows: Tensor, generator: torch.Generator | None) -> Tensor:
         return rows[:, :h]
     more = torch.randn(g, h - m, c, generator=generator, dtype=rows.dtype, device=rows.device)
     return torch.cat([rows, more / math.sqrt(c)], 1)
-
-
-def _padded(share: Tensor, h: int) -> Tensor:
-    """(g, h) of (g, m), with zeros behind."""
-    return torch.nn.functional.pad(share, (0, h - share.shape[1]))

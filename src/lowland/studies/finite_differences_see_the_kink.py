@@ -17,9 +17,9 @@ activation.
 
 Errors are relative to the length of autograd's product. How much of it the NME makes up differs from data to data,
 so whether an error has vanished is judged beside that of a network in which it does vanish, with the same seed;
-with a fixed bound of 5 %, which was tried first, ReLU's verdict would be open: 0.056 [0.049, 0.062] on the digits,
-and the Gauss-Newton matrix's as well. Training (plain SGD, about a hundred steps, as in the trial before the study)
-and the number of seeds were changed after that first look, too.
+with a fixed bound of 5 %, which was tried first, ReLU's verdict would be open: 0.056 [0.049, 0.062] on the
+digits, and the Gauss-Newton matrix's as well. Training (plain SGD, about a hundred steps, as in the trial before
+the study) and the number of seeds were changed after that first look, too.
 Within the distance to the nearest kink, which a finite data set has, a ReLU network is smooth as well; no rho here
 is as small.
 
