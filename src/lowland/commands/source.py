@@ -4,7 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 __all__ = ["Field", "Source", "helps", "read", "sections"]
@@ -192,8 +192,11 @@ def _text(node: ast.expr | None) -> str | None:
 
 
 def _merged(levels: list[list[Field]]) -> tuple[Field, ...]:
-    """Fields from the farthest base class to the class itself, which may change them."""
-    found = {field.name: field for level in levels for field in level}
+    """Fields from the farthest base class to the class itself, which may change them, or their default alone."""
+    found: dict[str, Field] = {}
+    for field in (field for level in levels for field in level):
+        before = found.get(field.name, field)
+        found[field.name] = replace(field, help=field.help or before.help)
     return tuple(found.values())
 
 

@@ -39,10 +39,10 @@ class Drawn:
 class PairSet(ABC):
     """Pictures of concepts in several styles, with texts; all styles but one are for training.
 
-    Concepts are brought into a fixed, drawn order. Those drawn in any of the other styles are trained on; those of
-    them that are drawn in ``held_out`` as well are tested on, in that style: the words have been seen, the pictures
-    not. Pictures are shrunk by averaging and standardised by mean and standard deviation, per channel, of the
-    training pictures.
+    Concepts are brought into a fixed, drawn order. Those drawn in any of the other styles are trained on; those
+    of them that are drawn in ``held_out`` as well are tested on, in that style: the words have been seen, the
+    pictures not. Pictures are shrunk by averaging and standardised by mean and standard deviation, per channel,
+    of the training pictures.
 
     Args:
         held_out: The style to test on.
@@ -100,12 +100,17 @@ class PairSet(ABC):
         order = order[drawn.there[order][:, others].any(1)][: self.concepts]
         tested = order[drawn.there[order, held]]
         if not len(tested):
-            raise ValueError(f"{self.NAME}: concepts must be more, none of {len(order)} is drawn as {self.held_out}.")
+            raise ValueError(
+                f"{self.NAME}: concepts must be more, none of {len(order)} is drawn as {self.held_out}."
+            )
         tokens, words = tokenised([drawn.texts[row] for row in order], self.length)
         there = drawn.there[order][:, others]
         images = drawn.images[order][:, others]
         mean, sd = moments(images[there])
-        shrunk = [_shrunk(standardised(x.flatten(0, -4), mean, sd), self.side) for x in (images, drawn.images[tested, held])]
+        shrunk = [
+            _shrunk(standardised(x.flatten(0, -4), mean, sd), self.side)
+            for x in (images, drawn.images[tested, held])
+        ]
         return Pairs(
             images=shrunk[0].unflatten(0, there.shape),
             there=there,

@@ -57,9 +57,9 @@ class Pairs:
 class PairBatches:
     """Shuffled batches of concepts, each in a style that is drawn anew in every epoch.
 
-    No concept is twice in a batch, so that every text that does not belong to an image is a wrong one. What does not
-    fill a batch at the end of an epoch is left out, because the contrastive loss depends on the size of a batch.
-    Nothing is remembered between calls: any batch of any epoch can be had again, bit for bit.
+    No concept is twice in a batch, so that every text that does not belong to an image is a wrong one. What does
+    not fill a batch at the end of an epoch is left out, because the contrastive loss depends on the size of a
+    batch. Nothing is remembered between calls: any batch of any epoch can be had again, bit for bit.
 
     Args:
         pairs: The concepts; batches are made on their device.

@@ -20,7 +20,8 @@ COUPLED = (
 def coupled(problem: Problem) -> bool:
     """Whether the loss of the first batch's outputs is another than the mean over the first and the others.
 
-    False where it cannot be told: the batch cannot be cut, or the model computes its loss itself.
+    False where it cannot be told: the batch cannot be cut, the model computes its loss itself, or that is not
+    finite.
 
     Cost:
         One forward pass of one batch.
@@ -37,7 +38,7 @@ def coupled(problem: Problem) -> bool:
         whole = problem.value(batch, outputs).item()
     apart = (first + (batch.count - 1) * others) / batch.count
     precision = torch.finfo(problem.settings.autocast or problem.dtype).eps ** 0.5
-    return not math.isclose(whole, apart, rel_tol=precision, abs_tol=precision)
+    return math.isfinite(whole) and not math.isclose(whole, apart, rel_tol=precision, abs_tol=precision)
 
 
 def _loss(problem: Problem, batch: Batch, outputs: object, start: int, stop: int) -> float:

@@ -27,8 +27,8 @@ class GradientPenalty(Method):
     ``augmented_relu``. The direction is then no gradient of anything.
 
     Two passes, the second of which goes backward twice: the time of four (dense layers) to five (convolutions).
-    Four extra copies of the weights within a step, no memory. Every operation must have a second derivative, which
-    compiled models and fused attention have not.
+    Three extra copies of the weights within a step, no memory. Every operation must have a second derivative,
+    which compiled models and fused attention have not.
 
     Attributes:
         rho: Strength, >= 0; a number or a schedule.
@@ -45,7 +45,7 @@ class GradientPenalty(Method):
     nme: Literal["keep", "ablated"] = "keep"
 
     PASSES: ClassVar = 2
-    COPIES: ClassVar = 4
+    COPIES: ClassVar = 3
     SHARDED: ClassVar = False
     REDUCES_TO: ClassVar = {"sgd": {"rho": 0.0}}
 

@@ -14,15 +14,16 @@ class Bottleneck(nn.Module):
     """A network whose last features z, of width d, reach its head as ``up(down(z))``, through ``rank`` numbers.
 
     ``down`` and ``up`` are linear, so the head sees features of at most ``rank`` principal components, and can
-    compute nothing that it could not compute without. Trained, they lower the rank further: a classifier's to
-    about as many components as there are classes. Fixed, they project onto a random subspace.
+    compute nothing that it could not compute without. They begin as the orthogonal projection onto a random
+    subspace. Fixed, they stay it; trained, they lower the rank further: a classifier's to about as many components
+    as there are classes.
 
     ``layers`` names those of the network, and ``net.head.up``: what the head sees.
 
     Args:
         shape: Shape ``(c, h, w)`` of one image.
         classes: The number of outputs, >= 1.
-        rank: Width of the bottleneck, >= 1; if fixed, at most d.
+        rank: Width of the bottleneck, from 1 to d.
         model: The network, with its arguments; arguments with commas in brackets: ``('mlp:widths=(9,),...')``.
         trained: Whether the two layers are trained; else they are fixed.
 
@@ -52,7 +53,9 @@ class Bottleneck(nn.Module):
         head = getattr(self.net, "head", None)
         if not isinstance(head, nn.Linear):
             raise TypeError(f"model must have a linear layer called head, got {model!r}. Name another network.")
-        down, up = _trained(head.in_features, rank) if trained else _fixed(head.in_features, rank)
+        down, up = _projection(head.in_features, rank)
+        for layer in (down, up):
+            layer.requires_grad_(trained)
         self.net.head = nn.Sequential(OrderedDict(down=down, up=up, head=head))
         self.layers = (*(f"net.{name}" for name in self.net.layers), "net.head.up")
 
@@ -61,11 +64,7 @@ class Bottleneck(nn.Module):
         return self.net(x)
 
 
-def _trained(width: int, rank: int) -> tuple[nn.Linear, nn.Linear]:
-    return nn.Linear(width, rank), nn.Linear(rank, width)
-
-
-def _fixed(width: int, rank: int) -> tuple[nn.Linear, nn.Linear]:
+def _projection(width: int, rank: int) -> tuple[nn.Linear, nn.Linear]:
     """Down to the coordinates in a random subspace, and back.
 
     Raises:
@@ -76,4 +75,4 @@ def _fixed(width: int, rank: int) -> tuple[nn.Linear, nn.Linear]:
     down, up = nn.Linear(width, rank, bias=False), nn.Linear(rank, width, bias=False)
     nn.init.orthogonal_(down.weight)
     up.weight = nn.Parameter(down.weight.detach().T.clone())
-    return down.requires_grad_(False), up.requires_grad_(False)
+    return down, up

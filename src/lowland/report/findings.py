@@ -1,5 +1,6 @@
 """What all studies found, as one Markdown table: a line for every claim."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,9 @@ def findings(found: Sequence[Found], missing: Sequence[str] = ()) -> str:
     said = ", ".join(f"{counts[word]} {word}" for word in ("holds", "fails", "inconclusive"))
     absent = f"Could not be run, or failed: {', '.join(missing)}." if missing else ""
     total = f"Of {len(lines)} claims in {len(found)} studies: {said}. {absent}".strip()
-    return f"{HEAD}\n{total}\n\n{Table(title='Findings', columns=COLUMNS, rows=tuple(lines)).markdown()}"
+    table = Table(title="Findings", columns=COLUMNS, rows=tuple(lines)).markdown()
+    links = re.sub(r"\]\([^)]*\)", lambda link: link[0].replace("\\", ""), table)
+    return f"{HEAD}\n{total}\n\n{links}"
 
 
 def _line(one: Found, claim: Mapping[str, Any]) -> tuple[str, ...]:

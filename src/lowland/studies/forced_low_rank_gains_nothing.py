@@ -9,18 +9,18 @@ that explain 99 % of the variance over training images.
 
 A trained bottleneck does more than its width says: it leaves a classifier about as many components as there are
 classes, however wide it is, and so comes nowhere near SAM's rank. For the comparison at equal rank there are
-fixed ones as well, projections onto a random subspace, which are not trained and leave a rank that follows
-their width. Errors at SAM's own rank lie on a line between the two projections around it; none at all counts as
-the widest.
+fixed ones as well, projections onto a random subspace, which are not trained (trained ones begin as such) and
+leave a rank that follows their width. Errors at SAM's own rank lie on a line between the two projections around
+it; none at all counts as the widest.
 
 By default there are 300 training images: with all of the digits the error is near 1 %, and SAM's own gain too
 small to compare anything with; on five other seeds that are not used here it was a few tenths of a point with
 300 and none with all. SAM does not lower the rank in a plain ``mlp``, where it rises before it falls; use
 ``conv`` or a residual network.
 
-Expect 2 minutes on 2 cores for the digits, and 6 for ``--data fashion-mnist --train 2000 --seeds 5``.
-``--paper`` puts bottlenecks into the residual network of the paper's image classifiers and is meant for a GPU;
-the paper's own control was made on image-text pairs, and its numbers are in the last table.
+Expect 2 minutes on 2 cores. ``--paper`` puts bottlenecks into the residual network of the paper's image
+classifiers and is meant for a GPU; the paper's own control was made on image-text pairs, and its numbers are in
+the last table.
 """
 
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ class Config(Training):
     Attributes:
         rhos: SAM's radii, > 0, ascending.
         bottlenecks: Widths of the trained bottlenecks, ascending.
-        projections: Widths of the fixed ones, ascending, at most that of the features.
+        projections: Widths of the fixed ones, ascending; all widths are at most that of the features.
         examples: The most training images that ranks are measured on; ranks compare at equal number.
         seeds: Runs of every setting, from different initialisations; a verdict needs 3.
     """

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from lowland.data.digest import check_digest, unpacked
@@ -49,7 +48,11 @@ class Emoji(PairSet):
         return find([FOLDER], [CAPTIONS, *map(_sheet, SHEETS)])
 
     def read(self) -> Drawn:
-        """All concepts, checked against their digests."""
+        """All concepts, checked against their digests.
+
+        Raises:
+            FileNotFoundError: If the set's files were not found; says where they were looked for.
+        """
         folder = self.where()
         if folder is None:
             raise FileNotFoundError(_missing())

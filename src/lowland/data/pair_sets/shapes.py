@@ -30,8 +30,8 @@ KINDS = ("circle", "square", "triangle", "diamond", "cross", "bar")
 class Shapes(PairSet):
     """192 shapes on white, such as ``small red circle left``, in three styles: filled, outlined, striped.
 
-    Six shapes in eight colours, two sizes and two places. A stand-in where no real pairs are at hand: small, always the
-    same, and learnt within seconds; no findings rest on it. See :class:`PairSet` for the fields.
+    Six shapes in eight colours, two sizes and two places. A stand-in where no real pairs are at hand: small,
+    always the same, and learnt within seconds. See :class:`PairSet` for the fields.
 
     Example:
         >>> pairs = Shapes(side=8, length=4).load()

@@ -18,8 +18,8 @@ class Hybrid(nn.Module):
     """Convolutions, a class token, learned positions, pre-norm encoder blocks, norm, linear head.
 
     ``stem`` is the convolutions of :class:`lowland.models.conv.Conv`, each halving the image where it is large
-    enough; every place of their last map is a token. ``blocks.0``, … are the residual stream after every block, as in
-    :class:`lowland.models.vit.ViT`, the class token first. Small images are learnt in far fewer steps than from
+    enough; every place of their last map is a token. ``blocks.0``, … are the residual stream after every block,
+    as in :class:`lowland.models.vit.ViT`, the class token first. Small images are learnt in fewer steps than from
     patches.
 
     Args:
