@@ -22,6 +22,7 @@ KINDS = {
     "measurements": "measurement",
     "models": "model",
     "data.sets": "data set",
+    "data.pair_sets": "set of pairs",
     "studies": "study",
 }
 
