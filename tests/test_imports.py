@@ -22,7 +22,16 @@ LAYERS = (
     {"__main__"},
 )
 LEVEL = {place: level for level, places in enumerate(LAYERS) for place in places}
-ALTERNATIVES = ("data/pair_sets", "data/sets", "measurements", "methods", "models", "penalties", "studies", "theory")
+ALTERNATIVES = (
+    "data/pair_sets",
+    "data/sets",
+    "measurements",
+    "methods",
+    "models",
+    "penalties",
+    "studies",
+    "theory",
+)
 FILES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
 
 
