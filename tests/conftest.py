@@ -8,10 +8,11 @@ REAL_DATA = os.environ.get("LOWLAND_DATA")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+torch.set_num_threads(1)  # also for fixtures of modules, which come before every test
+
 
 @pytest.fixture(autouse=True)
 def _plain_start(monkeypatch):
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     monkeypatch.delenv("LOWLAND_DATA", raising=False)
 

@@ -48,6 +48,22 @@ def test_refuses_a_closure_that_calls_backward():
     assert_same(everything(model), before)
 
 
+def test_refuses_a_second_closure_that_adds_to_the_gradients_of_the_first():
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"own": nn.Linear(4, 3), "both": nn.Linear(4, 1)}).double()
+    x = torch.ones(2, 4).double()
+    before = everything(model)
+
+    def second():
+        model["both"](x).sum().backward(inputs=[model["both"].weight])
+        return model["both"](x).pow(2).mean()
+
+    closures = [lambda: (model["own"](x).mean() + model["both"](x).mean()), second]
+    with pytest.raises(RuntimeError, match="must not call backward itself"):
+        lowland.SAM().bind(model).backward_many(closures)
+    assert_same(everything(model), before)
+
+
 @pytest.mark.parametrize(
     ("closure", "error", "words"),
     [

@@ -95,6 +95,15 @@ KINDS = (
         python="data = {}().load()\nx, y = data.train.x, data.train.y",
         facts=("SHAPE", "SIZES"),
     ),
+    Kind(
+        title="Pictures with names",
+        one="set of pictures with names",
+        word="pairs",
+        folder="data.pair_sets",
+        flag="lowland study sam_lowers_rank_in_image_text --data {}",
+        python="pairs = {}().load()\nx, tokens = pairs.test_images, pairs.test_tokens",
+        facts=("STYLES",),
+    ),
 )
 
 

@@ -15,7 +15,7 @@ def list_things(kind_of_thing: str = "", /) -> int:
     """List studies, methods, penalties, measurements, models and data sets, one line each.
 
     Args:
-        kind_of_thing: Only this kind: studies, methods, penalties, measurements, models or data.
+        kind_of_thing: Only this kind: studies, methods, penalties, measurements, models, data or pairs.
     """
     with door():
         chosen = [kind(kind_of_thing)] if kind_of_thing else KINDS

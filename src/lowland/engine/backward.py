@@ -85,7 +85,7 @@ class Backward:
         marked = self._marked
         if marked is None:
             raise ValueError("The model must have trainable parameters, got all of them frozen.")
-        before = {name: p.grad for name, p in self._trained.items()}
+        before = [(p, p.grad, _version(p.grad)) for p in self._trained.values() if p is not marked]
         own = marked.grad
         mark = marked.grad = torch.zeros_like(marked) if own is None else own
         version = mark._version
@@ -93,7 +93,7 @@ class Backward:
             rows = None if request.on is None else request.on.rows
             loss = closure(rows, request.loss) if isinstance(closure, Objective) else closure()
         touched = marked.grad is not mark or mark._version != version
-        changed = any(p.grad is not before[name] for name, p in self._trained.items() if p is not marked)
+        changed = any(p.grad is not gradient or _version(gradient) != v for p, gradient, v in before)
         if touched or changed:
             raise RuntimeError(
                 "The closure must not call backward itself nor clear gradients: it computes the loss and returns "
@@ -101,6 +101,11 @@ class Backward:
             )
         marked.grad = own
         return loss
+
+
+def _version(gradient: Tensor | None) -> int:
+    """How often it was written to; earlier closures of the step may have left one."""
+    return 0 if gradient is None else gradient._version
 
 
 def _inputs(loss: Tensor, known: Collection[int]) -> list[Tensor]:

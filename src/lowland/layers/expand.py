@@ -117,11 +117,11 @@ def expand(
         factors = INITS[init](weight, chain, generator)
         if mode == "weight":
             _in_weight_space(places, chain, factors)
-        else:
-            parameters = [nn.Parameter(factor, weight.requires_grad) for factor in factors]
-            for place in places:
-                _refuse_in_a_row(place, chain, plan, batch_norm, tied=len(places) > 1)
-                model = replaced(model, place.layer, Expanded(place.layer, chain, parameters, batch_norm))
+            continue
+        parameters = [nn.Parameter(factor, weight.requires_grad) for factor in factors]
+        for place in places:
+            _refuse_in_a_row(place, chain, plan, batch_norm, tied=len(places) > 1)
+            model = replaced(model, place.layer, Expanded(place.layer, chain, parameters, batch_norm))
     return model
 
 

@@ -29,17 +29,22 @@ def renewed_statistics(problem: Problem) -> Iterator[None]:
 
 
 def _estimate(problem: Problem, norms: list[_BatchNorm]) -> None:
+    with Shield() as shield, _averaging(norms), torch.no_grad(), shield.opened():
+        for batch in problem.batches:
+            problem.outputs(batch)
+
+
+@contextmanager
+def _averaging(norms: list[_BatchNorm]) -> Iterator[None]:
+    """Inside, their statistics begin anew and are plain means over batches; afterwards they are used."""
     momenta = [norm.momentum for norm in norms]
-    with Shield() as shield:
-        try:
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None  # which means the plain mean over batches
-                norm.train()
-            with torch.no_grad(), shield.opened():
-                for batch in problem.batches:
-                    problem.outputs(batch)
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
-                norm.eval()
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # which means the plain mean
+            norm.train()
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()

@@ -42,9 +42,9 @@ def buffers_on_the_way(problem: Problem, state: Mapping[str, Tensor], alpha: flo
     """Inside, floating buffers are on the line from the model's (0) to the checkpoint's (1)."""
     other = {name.replace("_orig_mod.", ""): t for name, t in state.items()}
     with problem.calm():
-        for prefix, module in problem.model.named_modules():
-            for name, own in module._buffers.items():
-                end = other.get(f"{prefix}.{name}".replace("_orig_mod.", "").removeprefix("."))
-                if own is not None and own.is_floating_point() and end is not None:
-                    module._buffers[name] = torch.lerp(own, end.to(own), alpha)
+        for path, own in list(problem.model.named_buffers(remove_duplicate=False)):
+            end = other.get(path.replace("_orig_mod.", ""))
+            if own.is_floating_point() and end is not None:
+                prefix, _, name = path.rpartition(".")
+                problem.model.get_submodule(prefix)._buffers[name] = torch.lerp(own, end.to(own), alpha)
         yield

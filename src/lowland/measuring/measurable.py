@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from lowland import catalog
+from lowland.catalog import build
 from lowland.measuring.problem_measurement import ProblemMeasurement
 from lowland.observe.look import Kind
 from lowland.observe.measurement import Measurement, WeightMeasurement
@@ -25,7 +25,7 @@ def listed(measurements: Measurable | str | Sequence[Measurable | str]) -> list[
     if isinstance(measurements, str):
         return listed([measurements])
     given = list(measurements) if isinstance(measurements, Iterable) else [measurements]
-    wanted = [catalog.build("measurements", each) if isinstance(each, str) else each for each in given]
+    wanted = [build("measurements", each) if isinstance(each, str) else each for each in given]
     for each in wanted:
         if not isinstance(each, Measurement | WeightMeasurement | ProblemMeasurement):
             raise TypeError(

@@ -3,7 +3,7 @@
 import json
 import pickle
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -90,20 +90,27 @@ def run_grid(
     check_cells(study.name, cells)
     ledger = _Ledger(folder, cells)
     names = devices(workers)
-    if watcher is not None:
-        watcher.begin(len(cells), len(ledger.records))
+    watcher = watcher or _Nobody()
+    watcher.begin(len(cells), len(ledger.records))
     job = Job(study=study.reference, config=pickle.dumps(config), folder=folder.path)
     reused, waiting = len(ledger.records), ledger.missing()
     try:
         with closing(Pool(job, names[: len(waiting)]).events(waiting)) as events:
-            for event in events:
-                ledger.note(event)
-                if watcher is not None:
-                    watcher.see(event, ledger.cells[event.key])
+            ledger.follow(events, watcher)
     finally:
         ledger.write()
         folder.tidy()
     return Outcome(cells=len(cells), reused=reused, failures=tuple(ledger.failures))
+
+
+class _Nobody:
+    """Is told, and shows nothing."""
+
+    def begin(self, cells: int, reused: int) -> None:
+        del cells, reused
+
+    def see(self, event: Event, cell: Cell) -> None:
+        del event, cell
 
 
 class _Ledger:
@@ -121,6 +128,11 @@ class _Ledger:
 
     def missing(self) -> dict[str, Cell]:
         return {name: cell for name, cell in self.cells.items() if name not in self.records}
+
+    def follow(self, events: Iterable[Event], watcher: Watcher) -> None:
+        for event in events:
+            self.note(event)
+            watcher.see(event, self.cells[event.key])
 
     def note(self, event: Event) -> None:
         cell = self.cells[event.key]
