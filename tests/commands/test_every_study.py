@@ -56,7 +56,7 @@ def test_claims_of_all_studies_are_lines_of_one_table_with_their_pages_and_figur
     good, bad = written("good", "SIGN = 1\n" + STUDY), written("bad", "SIGN = -1\n" + STUDY)
     assert carry_out_all([good, bad], out=Path("runs"), table=Path("docs/findings.md"), workers=1) == 0
     text = (tmp_path / "docs/findings.md").read_text()
-    assert "Of 2 claims in 2 studies: 1 holds, 1 fails, 0 inconclusive." in text
+    assert "Of 2 claims in 2 studies: *holds* 1, *fails* 1, *inconclusive* 0." in text
     first, second = text.splitlines()[-2:]
     assert first.startswith("| good | They grow. | holds | last value | 3.0 [0.5, 5.5] | 3 |")
     assert second.startswith("| bad | They grow. | fails | last value | −3.0 [−5.5, −0.5] | 3 |")
@@ -85,7 +85,7 @@ def test_a_study_that_is_refused_or_fails_is_named_and_stops_no_other(written, t
     assert code == 1
     assert "numbers must be there, got none." in capsys.readouterr().err
     text = (tmp_path / "findings.md").read_text()
-    assert "Of 1 claims in 1 studies: 1 holds" in text
+    assert "Of 1 claims in 1 studies: *holds* 1" in text
     assert "Could not be run, or failed: refused, fails." in text
 
 

@@ -59,7 +59,7 @@ def findings(found: Sequence[Found], missing: Sequence[str] = ()) -> str:
     """
     lines = [_line(one, claim) for one in found for claim in one.claims]
     counts = Counter(str(claim["verdict"]) for one in found for claim in one.claims)
-    said = ", ".join(f"{counts[word]} {word}" for word in ("holds", "fails", "inconclusive"))
+    said = ", ".join(f"*{word}* {counts[word]}" for word in ("holds", "fails", "inconclusive"))
     absent = f"Could not be run, or failed: {', '.join(missing)}." if missing else ""
     total = f"Of {len(lines)} claims in {len(found)} studies: {said}. {absent}".strip()
     table = Table(title="Findings", columns=COLUMNS, rows=tuple(lines)).markdown()

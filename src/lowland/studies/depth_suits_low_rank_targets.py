@@ -12,7 +12,8 @@ scale^2 / inputs; the paper's scale is not known to us. At 0.7 the signal shrink
 begins near the saddle at zero, where one direction after the other is learnt; at 1.0 it keeps its size. A trial
 run saw a shallow minimum of the error at 8 factors from 0.7 and none from 1.0, which is why both are here.
 
-Expect 3 minutes on 2 cores. The paper's sizes are not known to us; ``--paper`` takes twice the dimensions.
+Expect 3 minutes on 2 cores. The paper's sizes and numbers are not at hand; ``--paper`` takes twice
+the dimensions.
 """
 
 from collections.abc import Callable, Sequence

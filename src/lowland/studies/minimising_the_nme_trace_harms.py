@@ -9,8 +9,9 @@ are measured the test error and all three traces, on training images.
 
 The paper reports that penalising the Hessian's trace drives it ever further below 0, through N, and that such
 training is unstable, as is that with weight noise; that more random vectors do not help; and that the penalty on G
-helps at every strength. Only what comes of the largest variance is judged. In trial runs on MNIST (one to three
-seeds) the Hessian's trace fell below 0 and took the accuracy along, while weight noise did no harm.
+helps at every strength. No table of it is at hand to set beside ours. Only what comes of
+the largest variance is judged. In trial runs on MNIST (one to three seeds) the Hessian's trace fell below 0 and
+took the accuracy along, while weight noise did no harm.
 
 Expect 4 minutes on 2 cores. ``--paper`` trains a ResNet-18 on CIFAR-10, in place of the paper's WideResNet-28-10,
 and is meant for a GPU.

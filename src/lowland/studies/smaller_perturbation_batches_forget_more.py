@@ -8,10 +8,11 @@ each size, and the perturbation that each part chooses is looked at: on test ima
 the input that their outputs lose, in all and beyond the label; and on the part's own images, for how far the
 outputs move (KL divergence), beside how far those of test images do. All perturbations are equally long.
 
-How information is estimated is ours; the paper's estimator was never released. Information within a part of 8
-images cannot be compared with that within 128, so of a part's own images only what is a mean over them is taken.
-Networks trained with the whole batch are looked at with every m, which tells the direction from the network that
-it made. In a trial on MNIST the error was lower at m = 16 than at 64, but by less than seeds differ.
+How information is estimated is ours; the paper's estimator was never released, and no table of it is at hand.
+Information within a part of 8 images cannot be compared with that within 128, so of a part's own images only what
+is a mean over them is taken. Networks trained with the whole batch are looked at with every m, which tells the
+direction from the network that it made. In a trial on MNIST the error was lower at m = 16 than at 64, but by less
+than seeds differ.
 
 Correlations are Spearman's, of m and the quantity, for each seed; -1 is a fall at every step of m. Expect 2
 minutes on 2 cores. ``--paper`` trains a ResNet-18 on all of CIFAR-10 and is meant for a GPU; the authors take m
