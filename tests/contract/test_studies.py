@@ -62,3 +62,17 @@ def test_its_page_can_be_drawn(done):
     figures, tables = study.figures(study.TINY, rows), study.tables(study.TINY, rows)
     page = Page(title="x", question=study.QUESTION, figures=tuple(figures), tables=tuple(tables))
     assert render(page).count("<figure") >= len(figures) > 0
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "compare"])
+def test_has_a_full_size_of_its_own(name):
+    study = module("studies", name)
+    assert isinstance(study.PAPER, study.Config)
+    assert study.Config() != study.PAPER
+    check_cells(name, study.cells(study.PAPER))
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "compare"])
+def test_its_full_size_is_not_refused(name, real_data):
+    study = module("studies", name)
+    getattr(study, "check", lambda config: None)(study.PAPER)
