@@ -2,9 +2,30 @@
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["at_least", "fraction", "nearest", "one_of", "unknown", "whole"]
+__all__ = ["ascending", "at_least", "fraction", "nearest", "one_of", "unknown", "whole"]
+
+
+def ascending(name: str, values: Sequence[float], *, first: float | None = None, least: int = 1) -> None:
+    """Refuse numbers that do not rise, each above the one before it.
+
+    Args:
+        name: Of the setting.
+        values: Its values.
+        first: What they must begin with; None: anything above 0.
+        least: How many there must be, at most 3.
+
+    Raises:
+        TypeError: If one is not a number.
+        ValueError: If one is negative or not finite, or they do not rise, begin elsewhere or are too few.
+    """
+    for value in values:
+        at_least(name, value, 0)
+    begins = bool(values) and (values[0] > 0 if first is None else values[0] == first)
+    if not begins or len(values) < least or list(values) != sorted(set(values)):
+        start, count = "above 0" if first is None else f"{first:g}", ("one", "two", "three")[least - 1]
+        raise ValueError(f"{name} must ascend from {start} and be at least {count}, got {values}.")
 
 
 def at_least(name: str, value: float, low: float) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lowland.data.border import bordered, inside
+from lowland.data.border import bordered, inside, rings
 
 
 def seeded():
@@ -24,6 +24,11 @@ def test_the_same_generator_draws_the_same_border_and_the_next_draws_another():
     first, second = (bordered(x, 1, 1.0, one) for _ in range(2))
     assert torch.equal(first, bordered(x, 1, 1.0, seeded()))
     assert not torch.equal(first, second)
+
+
+def test_rings_are_counted_from_the_edge():
+    picture = torch.tensor([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 3, 0], [0, 0, 0, 4]]).double()
+    assert rings(picture).tolist() == pytest.approx([4 / 12, 6 / 4])
 
 
 def test_keeps_the_dtype():

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from lowland.report.decay import after_fit, falls
+from lowland.report.decay import after_fit, falls, shares
 
 
 def course(norms, rate=0.1, floor=0.0, **facts):
@@ -50,3 +50,15 @@ def test_runs_are_told_apart_and_a_diverged_one_says_so():
 
 def test_the_fit_is_a_tenth_of_training():
     assert after_fit(course([1.0] * 21))[0]["step"] == 2
+
+
+def test_shares_are_over_the_first_look_that_is_kept():
+    rows = [*course([4.0, 2.0, 1.0]), *course([8.0, 4.0, 2.0], seed=1), *course([1.0] * 3, seed=2, diverged=True)]
+    assert [row["share"] for row in shares(rows)] == [1, 0.5, 0.25, 1, 0.5, 0.25]
+    late = shares(rows, lambda mine: mine[1:])
+    assert [(row["seed"], row["step"], row["share"]) for row in late] == [
+        (0, 1, 1),
+        (0, 2, 0.5),
+        (1, 1, 1),
+        (1, 2, 0.5),
+    ]

@@ -61,3 +61,23 @@ def test_refuses_two_rows_for_one_run():
 def test_refuses_a_setting_outside_the_grid():
     with pytest.raises(LookupError, match=r"rho must be one of 0, 0.1, 0.2, got 0.3"):
         Grid.of(rows(), "error").column(0.3)
+
+
+def test_a_size_of_every_seed_has_the_doubt_of_the_grid():
+    grid = Grid.of(rows(broken=[(0.2, 1)]), "error")
+    found = grid.interval(lambda row: row[-1] - row[0])
+    assert (found.value, found.seeds, found.doubt) == (pytest.approx(0.2), 3, grid.doubt)
+    assert "diverged" in found.doubt
+
+
+def test_a_contrast_is_paired_by_seed_and_has_the_doubt_of_the_grid():
+    grid = Grid.of(rows(broken=[(0.2, 1)]), lambda row: row["rho"] ** 2 + row["seed"])
+    found = grid.contrast({0.2: 1, 0.1: -1})
+    assert (found.value, found.half_width) == (pytest.approx(0.03), pytest.approx(0))
+    assert found.doubt == grid.doubt
+    assert grid.contrast({0.1: 1}).value == pytest.approx(0.01 + (0 + 2 + 3) / 3)
+
+
+def test_a_contrast_refuses_a_setting_outside_the_grid():
+    with pytest.raises(LookupError, match=r"rho must be one of 0, 0.1, 0.2, got 0.3"):
+        Grid.of(rows(), "error").contrast({0.3: 1})

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from lowland.runs.side_by_side import batches, compressed, descend, drawn, outputs
+from lowland.runs.side_by_side import batches, compressed, descend, drawn, one_hot_error, outputs
 
 
 def trained(weights, x, y, steps=5, **how):
@@ -51,6 +51,12 @@ def test_one_that_diverges_leaves_the_others_alone():
     weights = trained(drawn((3, 4, 1), (5, 6)), x, y)
     assert not weights[0][0].isfinite().all()
     assert weights[0][1].isfinite().all()
+
+
+def test_the_one_hot_error_is_of_every_replica():
+    found, y = torch.tensor([[[1.0, 0.0], [0.0, 3.0]], [[0.0, 0.0], [0.0, 1.0]]]), torch.tensor([[0, 1], [0, 1]])
+    assert one_hot_error(found, y).tolist() == [2.0, 0.5]
+    assert one_hot_error(found[0], y[0]).item() == 2.0
 
 
 def test_no_step_is_longer_than_the_clipped_gradient():

@@ -21,6 +21,13 @@ def test_the_noise_goes_up_and_down_on_the_same_input():
     torch.testing.assert_close((y[:30] + y[30:])[:, 0] / 2, x[:30, :2].sum(1))
 
 
+def test_every_seed_has_its_own_data():
+    x, y = TASK.data_of([3, 5], "cpu")
+    assert (x.shape, y.shape) == ((2, 60, 4), (2, 60, 1))
+    assert torch.equal(x[1], TASK.data(5)[0])
+    assert torch.equal(y[1], TASK.data(5)[1])
+
+
 def test_targets_are_as_published():
     z = torch.tensor([[0.5, -2.0, 1.0]])
     found = {name: target(z).item() for name, target in TARGETS.items()}

@@ -10,11 +10,7 @@ from lowland.studies.depth_lowers_rank import (
     Config,
     cells,
     check,
-    kernel_rank,
-    network,
     random_networks,
-    target,
-    weight,
 )
 
 CONFIG = Config(seeds=4)
@@ -75,35 +71,10 @@ def test_a_network_that_did_not_learn_leaves_a_doubt():
     assert verdicts(rows)["deeper_linear_solutions_have_lower_rank"] == "inconclusive"
 
 
-@pytest.mark.parametrize("shape", [(6, 6), (4, 6), (6, 4)])
-def test_orthogonal_weights_have_equal_singular_values(shape):
-    W = weight("orthogonal", *shape, torch.Generator().manual_seed(0))
-    assert tuple(W.shape) == shape
-    torch.testing.assert_close(
-        torch.linalg.svdvals(W), torch.ones(4 if min(shape) == 4 else 6, dtype=torch.float64)
-    )
-
-
-def test_kernel_rank_is_the_entropy_of_the_kernel_matrix():
-    F = torch.randn(7, 3, dtype=torch.float64)
-    p = torch.linalg.eigvalsh(F @ F.T)[-3:]
-    p = p / p.sum()
-    assert kernel_rank(F) == pytest.approx(-(p * p.log()).sum().item(), rel=1e-9)
-
-
 def test_densities_are_shares_per_nat():
     row = random_networks(TINY, cells(TINY)[0], 2)
     width = torch.tensor(TINY.outputs).log().item() / len(row["density"])
     assert sum(row["density"]) * width == pytest.approx(1)
-
-
-def test_the_target_has_rank_two_and_the_network_its_depth():
-    x, y, fresh, truth = target(0)
-    assert torch.linalg.matrix_rank(truth) == 2
-    torch.testing.assert_close(y, x @ truth.T)
-    model = network("relu", 3, torch.Generator().manual_seed(0))
-    assert [type(each).__name__ for each in model] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
-    assert model(fresh).shape == (128, 8)
 
 
 @pytest.mark.parametrize(

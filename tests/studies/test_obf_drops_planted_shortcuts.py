@@ -5,7 +5,6 @@ import torch
 
 from lowland.report.claim import judge_all
 from lowland.runs.context import Context
-from lowland.runs.training import load_images
 from lowland.studies.obf_drops_planted_shortcuts import (
     CLAIMS,
     TINY,
@@ -14,7 +13,6 @@ from lowland.studies.obf_drops_planted_shortcuts import (
     best,
     cells,
     less_entropy,
-    planted,
     run,
     trained_with,
 )
@@ -92,15 +90,6 @@ def test_a_regulariser_is_taken_where_it_is_as_sure_from_sgd_on(sure, error):
     ]
     wanted = [{"seed": 0, "confidence": sure, "diverged": False}]
     assert as_sure(rows, wanted, "penalty")[0]["conflict_error"] == pytest.approx(error)
-
-
-def test_training_patches_follow_the_seed_and_test_patches_always_mislead():
-    test = load_images("digits", 600).test
-    one, other, again = (planted(CONFIG, test, 10, 0.9, seed=seed).x for seed in (1, 2, 1))
-    assert one.equal(again)
-    assert not one.equal(other)
-    right = planted(CONFIG, test, 10, 1.0).x
-    assert not (planted(CONFIG, test, 10, 0.0).x == right).flatten(1).all(1).any()
 
 
 def test_the_entropy_of_the_outputs_is_taken_off_the_loss():

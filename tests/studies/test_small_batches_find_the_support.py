@@ -29,7 +29,7 @@ def rates(cell):
     if cell["task"] in (SILENT, STABLE):
         return 0.0
     if cell["task"] == LAW and (cell["batch"] or cell["matched"]):
-        return predicted(CONFIG, tasks(CONFIG)[LAW], cell)["rate"]
+        return predicted(tasks(CONFIG)[LAW], cell)["rate"]
     return 1e-3 / cell["batch"] if cell["batch"] else 0.0
 
 
@@ -38,7 +38,7 @@ def invented(rate=rates, noise=1e-5, diverged=lambda cell, seed: False):
     chance, found = random.Random(0), []
     for cell in cells(CONFIG):
         task = tasks(CONFIG)[cell["task"]]
-        facts = {**cell, **predicted(CONFIG, task, cell), "loss": 1.0, "relevant": 3.0}
+        facts = {**cell, **predicted(task, cell), "loss": 1.0, "relevant": 3.0}
         for seed in range(CONFIG.seeds):
             fall = rate(cell) + chance.gauss(0, noise * RATE)
             for step in range(0, task.steps + 1, task.steps // CONFIG.looks):
@@ -98,6 +98,12 @@ def test_an_unfinished_grid_says_what_is_missing():
     assert notes["relu_forgets_them_too"] == "two layers, ReLU was not run."
 
 
+def test_an_unfinished_task_says_what_is_missing():
+    rows = [row for row in invented() if row["task"] != LAW or row["batch"] or row["matched"]]
+    notes = {verdict.claim.id: verdict.note for verdict in judge_all(CLAIMS, rows)}
+    assert notes["gradient_descent_keeps_them"] == "GD was not run."
+
+
 def test_a_network_that_diverges_says_so_and_the_others_go_on():
     config = Config(**{**vars(TINY), "learning_rate": 0.2, "batches": (8, 16)})
     rows = run(config, {"task": LAW, "batch": 8, "matched": 0}, Context("cpu", Path(), lambda share: None))
@@ -113,8 +119,8 @@ def test_a_network_that_diverges_says_so_and_the_others_go_on():
         ({"steps": 100}, "steps must be at least 160, got 100"),
         ({"relevant": 15}, "relevant must be below inputs, 15, got 15"),
         ({"examples": 15}, "examples must be at least 16, got 15"),
-        ({"batches": (8, 4)}, r"batches must ascend from 1 or more and be at least two, got \(8, 4\)"),
-        ({"deep_batches": (8,)}, "deep_batches must ascend from 1 or more and be at least two"),
+        ({"batches": (8, 4)}, r"batches must ascend from above 0 and be at least two, got \(8, 4\)"),
+        ({"deep_batches": (8,)}, "deep_batches must ascend from above 0 and be at least two"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0"),
     ],
 )

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lowland.checks import at_least, whole
 
-__all__ = ["bordered", "inside"]
+__all__ = ["bordered", "inside", "rings"]
 
 
 def bordered(x: Tensor, width: int, sd: float, generator: torch.Generator) -> Tensor:
@@ -41,3 +41,15 @@ def inside(h: int, w: int, width: int) -> Tensor:
     mask = torch.zeros(h + 2 * width, w + 2 * width, dtype=torch.bool)
     mask[width:-width, width:-width] = True
     return mask
+
+
+def rings(picture: Tensor) -> Tensor:
+    """Mean over the pixels that are 0, 1, 2, … from the edge of a picture (h, w).
+
+    Example:
+        >>> rings(torch.tensor([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]))
+        tensor([1., 5.])
+    """
+    rows, columns = (torch.minimum(torch.arange(n), torch.arange(n - 1, -1, -1)) for n in picture.shape)
+    ring = torch.minimum(rows[:, None], columns).flatten()
+    return torch.bincount(ring, weights=picture.flatten()).to(picture) / torch.bincount(ring)

@@ -1,14 +1,14 @@
 """How fast a norm falls over training, run by run, beside what is predicted for it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import linear_regression
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lowland.types import Row
 
-__all__ = ["after_fit", "falls"]
+__all__ = ["after_fit", "falls", "shares"]
 
 FITTED = 0.1
 """Share of training after which a network fits its target."""
@@ -35,15 +35,33 @@ def falls(rows: "Sequence[Row]") -> "list[Row]":
         >>> round(row["over"], 9), round(row["fall"], 9)
         (2.0, 1.8)
     """
-    found: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row["method"], row["seed"]), []).append(row)
-    return [{"method": name, "seed": seed, **_fall(mine)} for (name, seed), mine in found.items()]
+    return [{"method": name, "seed": seed, **_fall(mine)} for (name, seed), mine in _runs(rows).items()]
+
+
+def shares(rows: "Sequence[Row]", kept: "Callable[[Sequence[Row]], Sequence[Row]]" = list) -> "list[Row]":
+    """Looks at runs, with ``share``, the norm over that at a run's first look.
+
+    Args:
+        rows: As :func:`falls` takes them; those that say they diverged are left out.
+        kept: Chooses looks of a run, such as :func:`after_fit`.
+
+    Returns:
+        The looks that are kept, run by run.
+    """
+    looks = [kept(mine) for mine in _runs([row for row in rows if not row["diverged"]]).values()]
+    return [{**row, "share": row["irrelevant"] / mine[0]["irrelevant"]} for mine in looks for row in mine]
 
 
 def after_fit(mine: "Sequence[Row]") -> "list[Row]":
     """The looks of one run from when the target is fitted, a tenth of training."""
     return [row for row in mine if row["step"] >= FITTED * mine[-1]["step"]]
+
+
+def _runs(rows: "Sequence[Row]") -> "dict[tuple[str, int], list[Row]]":
+    found: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["method"], row["seed"]), []).append(row)
+    return found
 
 
 def _fall(mine: "Sequence[Row]") -> "Row":

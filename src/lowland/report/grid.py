@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lowland.report.interval import Interval, interval
 from lowland.report.number import number
 from lowland.report.outcome import outcome_of
 
@@ -85,10 +86,38 @@ class Grid:
         Raises:
             LookupError: If the grid has no such setting.
         """
+        at = self._place(point)
+        return tuple(row[at] for row in self.values)
+
+    def contrast(self, weights: Mapping[float, float]) -> Interval:
+        r"""The weighted sum of the outcomes at several settings, :math:`\sum_p c_p y_p`, paired by seed.
+
+        ``{0.1: 1, 0.0: -1}`` is the outcome at 0.1 less that at 0; ``{0.1: 1}`` is that at 0.1.
+
+        Returns:
+            The interval over the seeds, with the grid's doubt.
+
+        Raises:
+            LookupError: If the grid has no such setting.
+        """
+        places = {point: self._place(point) for point in weights}
+        return self.interval(lambda row: sum(weight * row[places[point]] for point, weight in weights.items()))
+
+    def interval(self, size: Callable[[tuple[float, ...]], float]) -> Interval:
+        """The mean of a size that each seed's outcomes, shape ``(p,)``, give; with the grid's doubt.
+
+        Example:
+            >>> grid = Grid(over="rho", points=(0, 1), seeds=(0, 1, 2), values=((9, 8), (5, 3), (4, 1)))
+            >>> print(grid.interval(lambda row: row[-1] - row[0]))
+            −2.0 [−4.5, 0.5]
+        """
+        return replace(interval([size(row) for row in self.values]), doubt=self.doubt)
+
+    def _place(self, point: float) -> int:
         if point not in self.points:
             known = ", ".join(number(p) for p in self.points)
             raise LookupError(f"{self.over} must be one of {known}, got {point}.")
-        return tuple(row[self.points.index(point)] for row in self.values)
+        return self.points.index(point)
 
 
 def _cells(

@@ -1,4 +1,4 @@
-"""Panels that studies over radii and layers share."""
+"""Panels and curves that studies share."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +9,26 @@ from lowland.report.radii import layers
 if TYPE_CHECKING:
     from lowland.types import Row
 
-__all__ = ["against_rho", "by_layer", "rank_over_training"]
+__all__ = ["against_rho", "by_layer", "curves_by", "rank_over_training"]
+
+
+def curves_by(rows: "Sequence[Row]", by: str, *, x: str, y: str, label: str = "{}") -> tuple[Curve, ...]:
+    """A curve for every value of a column, in the order of the rows.
+
+    Args:
+        rows: Rows with these columns.
+        by: The column; the value takes the place of the braces in ``label``.
+        x: Name of the column along the axis.
+        y: Name of the column of the outcome.
+        label: What a curve is called.
+
+    Example:
+        >>> rows = [{"batch": b, "step": t, "norm": b - t} for b in (8, 2) for t in (0, 1)]
+        >>> [curve.label for curve in curves_by(rows, "batch", x="step", y="norm", label="batch {}")]
+        ['batch 8', 'batch 2']
+    """
+    values = dict.fromkeys(row[by] for row in rows)
+    return tuple(Curve.of(rows, label.format(value), x=x, y=y, where={by: value}) for value in values)
 
 
 def against_rho(label: str, curves: Sequence[Curve], title: str) -> Panel:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lowland.report.grid import Grid, IncompleteError
-from lowland.report.interval import Interval, interval, paired
+from lowland.report.interval import Interval, paired
 from lowland.report.number import number
 
 __all__ = ["Dip", "at_level", "dip", "spearman", "trend"]
@@ -53,8 +53,8 @@ def trend(grid: Grid) -> Interval:
     """
     if len(grid.points) < 2:
         raise IncompleteError(f"A trend needs at least 2 values of {grid.over}, got {len(grid.points)}.")
-    found = interval([spearman(grid.points, row) for row in grid.values])
-    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high), doubt=grid.doubt)
+    found = grid.interval(lambda row: spearman(grid.points, row))
+    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
 
 
 @dataclass(frozen=True, kw_only=True)

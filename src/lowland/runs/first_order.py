@@ -1,13 +1,15 @@
 """How far SAM's gradient of a student is from its closed form."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lowland.methods.sam import SAM
-from lowland.runs.teacher_student import TwoLayers
-from lowland.theory.sam_two_layer import TwoLayer, sam_two_layer
+from lowland.runs.teacher_student import Lesson, TwoLayers
+from lowland.theory.sam_two_layer import TwoLayer, reach, sam_two_layer
 
-__all__ = ["closed_form_of", "errors"]
+__all__ = ["closed_form_of", "errors", "errors_within_reach"]
 
 
 def closed_form_of(student: TwoLayers) -> TwoLayer:
@@ -32,6 +34,17 @@ def errors(student: TwoLayers, x: Tensor, y: float, rho: float) -> dict[str, flo
     net, true = closed_form_of(student), _by_autograd(student, x, y, rho)
     pairs = {"error": sam_two_layer(net, x, y, rho), "of_plain": sam_two_layer(net, x, y, 0.0)}
     return {name: _distance(true, other) for name, other in pairs.items()}
+
+
+def errors_within_reach(lesson: Lesson, rhos: Sequence[float]) -> dict[float, dict[str, float]]:
+    """The same of a lesson's student at the start, for every radius at which no unit switches off.
+
+    On the example where it takes the largest radius to switch one off.
+    """
+    net = closed_form_of(lesson.student)
+    pairs = [(x, y.item()) for x, y in zip(lesson.x, lesson.y, strict=True)]
+    x, y = max(pairs, key=lambda pair: reach(net, *pair))
+    return {rho: errors(lesson.student, x, y, rho) for rho in rhos if rho < reach(net, x, y)}
 
 
 def _by_autograd(student: TwoLayers, x: Tensor, y: float, rho: float) -> TwoLayer:

@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowland.seeds import generator
 
-__all__ = ["batches", "compressed", "descend", "drawn", "outputs"]
+__all__ = ["batches", "compressed", "descend", "drawn", "one_hot_error", "outputs"]
 
 AHEAD = 500
 """Steps whose batches are drawn at once."""
@@ -38,6 +38,12 @@ def outputs(weights: Sequence[Tensor], x: Tensor, relu: bool) -> Tensor:
         h = h @ weight.mT
         h = h.relu() if relu and at < len(weights) - 1 else h
     return h
+
+
+def one_hot_error(found: Tensor, y: Tensor) -> Tensor:
+    """Squared distance of answers (..., n, k) to the one-hot target of labels (..., n), mean over the examples."""
+    target = nn.functional.one_hot(y, found.shape[-1]).to(found)
+    return (found - target).square().sum(-1).mean(-1)
 
 
 def descend(

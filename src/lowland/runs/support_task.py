@@ -62,6 +62,11 @@ class SupportTask:
         y = (y - y.mean()) / y.std(correction=0) if self.target == "staircase" else y
         return torch.cat([x, x]), torch.cat([y + self.noise, y - self.noise])[:, None]
 
+    def data_of(self, seeds: Sequence[int], device: str) -> tuple[Tensor, Tensor]:
+        """That of several seeds, inputs (r, 2n, d) and targets (r, 2n, 1), on a device."""
+        x, y = zip(*(self.data(seed) for seed in seeds), strict=True)
+        return torch.stack(x).to(device), torch.stack(y).to(device)
+
     def shown(self, batch: int, x: Tensor, y: Tensor, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """What the networks are shown, step by step, for ever.
 

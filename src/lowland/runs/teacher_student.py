@@ -73,6 +73,11 @@ class Task:
         """The first steps, which a method takes: half of all. The others are plain."""
         return self.steps // 2 + 1
 
+    def looks(self, number: int) -> list[int]:
+        """The steps after which to look: evenly spread in their logarithm, and where plain ones begin."""
+        even = (round(self.steps ** (at / number)) for at in range(1, number + 1))
+        return sorted({*even, self.guided})
+
 
 @dataclass(frozen=True)
 class Lesson:

@@ -22,26 +22,27 @@ Expect 2 minutes on 2 cores. ``--paper`` takes more draws and seeds.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from statistics import fmean, stdev
 
 import torch
-from torch import Tensor, nn
 
-from lowland.checks import fraction, one_of, whole
-from lowland.observe.ranks import effective_rank_entropy
+from lowland.checks import ascending, fraction, one_of, whole
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid
-from lowland.report.interval import Interval, interval, paired
+from lowland.report.means import means
+from lowland.report.panels import curves_by
 from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.descend_to import OPTIMIZERS, descend_to
+from lowland.runs.descend_to import OPTIMIZERS
+from lowland.runs.random_ranks import STARTS, random_ranks
+from lowland.runs.trained_rank import trained_rank
 from lowland.seeds import generator
 from lowland.theory.rank_vs_depth import rank_vs_depth
 from lowland.types import Row
@@ -57,10 +58,7 @@ NEAR = 0.05
 
 BINS = 40
 
-TRIES = 5
-
-NETS = ("linear", "relu")
-STARTS = ("normal", "uniform", "orthogonal")
+NETS = {"linear": "linear", "relu": "ReLU"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +97,7 @@ class Config:
         for optimizer in self.optimizers:
             one_of("optimizers", optimizer, OPTIMIZERS)
         for name in ("depths", "trained_depths"):
-            values = getattr(self, name)
-            if len(values) < 2 or values[0] != 1 or list(values) != sorted(set(values)):
-                raise ValueError(f"{name} must ascend from 1 and be at least two, got {values}.")
+            ascending(name, getattr(self, name), first=1, least=2)
 
     def sizes(self, depth: int) -> list[int]:
         """Examples, inputs, hidden units and outputs of a random network."""
@@ -124,11 +120,11 @@ TINY = Config(
 
 def cells(config: Config) -> list[Cell]:
     """Random networks for every kind and start, trained ones for every kind and optimiser."""
-    ways = [("random", net, start) for net in NETS for start in STARTS]
-    ways += [("trained", net, optimizer) for net in NETS for optimizer in config.optimizers]
+    runs = [("random", net, start) for net in NETS for start in STARTS]
+    runs += [("trained", net, optimizer) for net in NETS for optimizer in config.optimizers]
     return [
         {"part": part, "net": net, "how": how, "seed": seed}
-        for part, net, how in ways
+        for part, net, how in runs
         for seed in range(config.seeds)
     ]
 
@@ -151,80 +147,25 @@ def run(config: Config, cell: Cell, context: Context) -> list[Row]:
 
 def random_networks(config: Config, cell: Cell, depth: int) -> Row:
     """Ranks of many draws: their mean and spread, and how often each occurs."""
-    rng = generator(int(str(cell["seed"])), "random", str(cell["net"]), str(cell["how"]), depth)
-    ranks, centred = [], []
-    for _ in range(config.draws):
-        h = torch.randn(config.examples, config.width, generator=rng, dtype=torch.float64)
-        for at, (ins, outs) in enumerate(pairwise(config.sizes(depth)[1:])):
-            h = torch.relu(h) if at and cell["net"] == "relu" else h
-            h = h @ weight(str(cell["how"]), outs, ins, rng).T
-            h = h / h.norm()  # ranks do not depend on the scale, and deep products vanish
-        ranks.append(kernel_rank(h))
-        centred.append(kernel_rank(h - h.mean(0)))
+    net, start, sizes = str(cell["net"]), str(cell["how"]), config.sizes(depth)
+    rng = generator(int(str(cell["seed"])), "random", net, start, depth)
+    ranks, centred = random_ranks(sizes, start, net == "relu", config.draws, rng)
     counts = torch.histc(torch.tensor(ranks, dtype=torch.float64), BINS, 0.0, math.log(config.outputs))
-    spread = {
+    return {
+        "rank": fmean(ranks),
+        "centred": fmean(centred),
         "spread": stdev(ranks),
         "density": (counts / config.draws * BINS / math.log(config.outputs)).tolist(),
+        "closed_form": rank_vs_depth(sizes),
+        "diverged": False,
     }
-    closed = {"closed_form": rank_vs_depth(config.sizes(depth))}
-    return {"rank": fmean(ranks), "centred": fmean(centred), **spread, **closed, "diverged": False}
 
 
-def weight(start: str, outs: int, ins: int, rng: torch.Generator) -> Tensor:
-    """A random matrix: independent entries, or as many orthonormal rows or columns as there can be."""
-    if start == "uniform":
-        return torch.rand(outs, ins, generator=rng, dtype=torch.float64) - 0.5
-    W = torch.randn(outs, ins, generator=rng, dtype=torch.float64)
-    if start == "normal":
-        return W
-    Q, R = torch.linalg.qr(W.T if outs < ins else W)
-    Q = Q * R.diagonal().sign()
-    return Q.T if outs < ins else Q
-
-
-def kernel_rank(F: Tensor) -> float:
-    """Spectral entropy of F F^T, in nats."""
-    return effective_rank_entropy(torch.linalg.svdvals(F).square())
-
-
-INPUTS, HIDDEN, OUTPUTS, TRAINED_ON, TRUE_RANK = 16, 16, 8, 12, 2
-
-
-def trained_network(config: Config, cell: Cell, depth: int, tries: int = 1) -> Row:
-    """Train one network until it explains enough of the target, from another start where it does not."""
-    seed, how = int(str(cell["seed"])), str(cell["how"])
-    x, y, fresh, truth = target(seed)
-    rng = generator(seed, "start", str(cell["net"]), depth, tries)
-    model = network(str(cell["net"]), depth, rng)
-    before = kernel_rank(model(fresh).detach())
+def trained_network(config: Config, cell: Cell, depth: int) -> Row:
+    """What one network has learnt of the target."""
+    net, how, seed = str(cell["net"]), str(cell["how"]), int(str(cell["seed"]))
     steps = config.steps * (10 if how == "random search" else 1)
-    left = descend_to(
-        config.level, model, lambda: (model(x) - y).square().mean() / y.square().mean(), how, steps, rng
-    )
-    if left > config.level and tries < TRIES:
-        return trained_network(config, cell, depth, tries + 1)
-    facts = {"loss": left, "tries": tries, "rank_before": before, "rank_of_target": kernel_rank(fresh @ truth.T)}
-    return {"rank": kernel_rank(model(fresh).detach()), **facts, "diverged": left > config.level}
-
-
-def target(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Inputs, outputs, fresh inputs, and the matrix of rank 2 between them."""
-    rng = generator(seed, "target")
-    draw = partial(torch.randn, generator=rng, dtype=torch.float64)
-    U, V = (torch.linalg.qr(draw(size, TRUE_RANK))[0] for size in (OUTPUTS, INPUTS))
-    truth, x = U @ V.T, draw(TRAINED_ON, INPUTS)
-    return x, x @ truth.T, draw(128, INPUTS), truth
-
-
-def network(net: str, depth: int, rng: torch.Generator) -> nn.Sequential:
-    """Linear layers without bias, of Kaiming variance, with or without ReLU between them."""
-    layers: list[nn.Module] = []
-    for ins, outs in pairwise([INPUTS, *[HIDDEN] * (depth - 1), OUTPUTS]):
-        gain = 2 if net == "relu" and len(layers) // 2 < depth - 1 else 1
-        layer = nn.Linear(ins, outs, bias=False, dtype=torch.float64)
-        layer.weight.data = weight("normal", outs, ins, rng) * math.sqrt(gain / ins)
-        layers += [layer, nn.ReLU() if net == "relu" else nn.Identity()]
-    return nn.Sequential(*layers[:-1])
+    return trained_rank(net, depth, how, seed, level=config.level, steps=steps)
 
 
 def of(rows: Sequence[Row], part: str, **where: object) -> list[Row]:
@@ -233,39 +174,35 @@ def of(rows: Sequence[Row], part: str, **where: object) -> list[Row]:
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
-def arms(rows: Sequence[Row], part: str) -> list[tuple[str, str]]:
-    """The kinds of network, each with every start or optimiser."""
-    return list(dict.fromkeys((row["net"], row["how"]) for row in of(rows, part)))
+def ways(rows: Sequence[Row], net: str) -> list[str]:
+    """The optimisers that trained a kind of network."""
+    return list(dict.fromkeys(row["how"] for row in of(rows, "trained", net=net)))
+
+
+def over_depth(rows: Sequence[Row], quantity: str, part: str, net: str, how: str) -> Grid:
+    """A quantity against depth."""
+    return Grid.of(of(rows, part, net=net, how=how), quantity, over="depth")
 
 
 def meets_closed_form(rows: Sequence[Row]) -> list[Effect]:
     """Measured mean less the closed form, for every depth."""
-    grid = Grid.of(of(rows, "random", net="linear", how="normal"), off, over="depth")
-    return [
-        Effect.of(f"depth {depth:g}: mean less closed form", column(grid, depth), "within", NEAR, unit="nats")
-        for depth in grid.points
-    ]
-
-
-def off(row: Row) -> float:
-    """How far a mean is from the closed form."""
-    return row["rank"] - row["closed_form"]
-
-
-def column(grid: Grid, depth: float) -> Interval:
-    """The outcome at one depth."""
-    return replace(interval(grid.column(depth)), doubt=grid.doubt)
+    off = [{**row, "off": row["rank"] - row["closed_form"]} for row in of(rows, "random")]
+    grid = over_depth(off, "off", "random", "linear", "normal")
+    sizes = {f"depth {depth:g}: mean less closed form": grid.contrast({depth: 1}) for depth in grid.points}
+    return [Effect.of(name, size, "within", NEAR, unit="nats") for name, size in sizes.items()]
 
 
 def falls_at_every_step(rows: Sequence[Row], quantity: str, net: str, starts: Sequence[str]) -> list[Effect]:
     """The least fall from one depth to the next, for every start."""
-    effects = []
-    for start in starts:
-        grid = Grid.of(of(rows, "random", net=net, how=start), quantity, over="depth")
-        steps = [max(after - before for before, after in pairwise(ranks)) for ranks in grid.values]
-        size = replace(interval(steps), doubt=grid.doubt)
-        effects.append(Effect.of(f"{net}, {start}: least change with depth", size, "below", unit="nats"))
-    return effects
+    grids = {start: over_depth(rows, quantity, "random", net, start) for start in starts}
+    sizes = {
+        start: grid.interval(lambda ranks: max(after - before for before, after in pairwise(ranks)))
+        for start, grid in grids.items()
+    }
+    return [
+        Effect.of(f"{net}, {start}: least change with depth", size, "below", unit="nats")
+        for start, size in sizes.items()
+    ]
 
 
 def falls_in_both(rows: Sequence[Row]) -> list[Effect]:
@@ -275,21 +212,19 @@ def falls_in_both(rows: Sequence[Row]) -> list[Effect]:
 
 def spread_grows(rows: Sequence[Row]) -> list[Effect]:
     """Rank correlation of the spread over draws with depth."""
-    grids = {net: Grid.of(of(rows, "random", net=net, how="normal"), "spread", over="depth") for net in NETS}
+    grids = {net: over_depth(rows, "spread", "random", net, "normal") for net in NETS}
     return [Effect.of(f"{net}: correlation of spread and depth", trend(grids[net]), "above") for net in NETS]
 
 
 def orthogonal_keeps(rows: Sequence[Row]) -> Effect:
     """Rank of the deepest less that of the shallowest, with orthogonal matrices."""
-    grid = Grid.of(of(rows, "random", net="linear", how="orthogonal"), "rank", over="depth")
-    size = replace(paired(grid.column(grid.points[-1]), grid.column(grid.points[0])), doubt=grid.doubt)
+    size = over_depth(rows, "rank", "random", "linear", "orthogonal").interval(lambda ranks: ranks[-1] - ranks[0])
     return Effect.of("deepest less shallowest", size, "within", NEAR, unit="nats")
 
 
 def falls_after_training(rows: Sequence[Row], net: str) -> list[Effect]:
     """Rank correlation of the solution's rank with depth, for every optimiser."""
-    ways = [how for kind, how in arms(rows, "trained") if kind == net]
-    grids = {how: Grid.of(of(rows, "trained", net=net, how=how), "rank", over="depth") for how in ways}
+    grids = {how: over_depth(rows, "rank", "trained", net, how) for how in ways(rows, net)}
     return [
         Effect.of(f"{how}: correlation of rank and depth", trend(grid), "below") for how, grid in grids.items()
     ]
@@ -352,21 +287,18 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
         Figure(
             title="Mean rank of random networks",
             panels=(
-                against_depth([*starts(rows, "linear"), closed_form(rows)], "linear"),
-                against_depth([*starts(rows, "relu"), centred(rows)], "ReLU"),
+                against_depth([*starts(rows, "linear"), closed_form(rows)], NETS["linear"]),
+                against_depth([*starts(rows, "relu"), centred(rows)], NETS["relu"]),
             ),
             caption="Nothing is fitted in the closed form. Centred: normal entries, the mean of the outputs off.",
         ),
         Figure(
             title="Rank of trained networks",
-            panels=tuple(against_depth(solutions(rows, net), NAMES[net]) for net in NETS),
+            panels=tuple(against_depth(solutions(rows, net), NETS[net]) for net in NETS),
             caption="Rank on fresh inputs, once training explains 95 % of a linear target of rank 2 or what the "
             "settings say. At the start: the same networks untrained.",
         ),
     ]
-
-
-NAMES = {"linear": "linear", "relu": "ReLU"}
 
 
 def distribution(config: Config, rows: Sequence[Row], net: str) -> Panel:
@@ -377,14 +309,11 @@ def distribution(config: Config, rows: Sequence[Row], net: str) -> Panel:
         for row in mine
         for at, share in enumerate(row["density"])
     ]
-    curves = [
-        Curve.of(points, f"depth {depth}", x="at", y="share", where={"depth": depth}) for depth in config.depths
-    ]
     return Panel(
         x_label="rank (nats)",
         y_label="draws per nat",
-        curves=tuple(curves),
-        title=NAMES[net],
+        curves=curves_by(points, "depth", x="at", y="share", label="depth {}"),
+        title=NETS[net],
         palette="ordered",
         spread="band",
     )
@@ -414,10 +343,10 @@ def centred(rows: Sequence[Row]) -> Curve:
 
 def solutions(rows: Sequence[Row], net: str) -> list[Curve]:
     """A curve for each optimiser, and the start."""
-    ways = [how for kind, how in arms(rows, "trained") if kind == net]
-    mine = {how: of(rows, "trained", net=net, how=how) for how in ways}
-    found = [Curve.of(mine[how], how, x="depth", y="rank") for how in ways]
-    return [*found, Curve.of(mine[ways[0]], "at the start", x="depth", y="rank_before")]
+    mine = of(rows, "trained", net=net)
+    first = [row for row in mine if row["how"] == mine[0]["how"]]
+    start = Curve.of(first, "at the start", x="depth", y="rank_before")
+    return [*curves_by(mine, "how", x="depth", y="rank"), start]
 
 
 PUBLISHED = {1: 2.15, 2: 2.07, 4: 1.90, 8: 1.68, 16: 1.46}
@@ -427,43 +356,28 @@ PUBLISHED = {1: 2.15, 2: 2.07, 4: 1.90, 8: 1.68, 16: 1.46}
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """Random networks beside the paper's, and what was trained."""
     ours = Curve.of(of(rows, "random", net="linear", how="normal"), "", x="depth", y="rank")
-    line = closed_form(rows)
     beside = [
         (int(depth), PUBLISHED.get(int(depth)), size, predicted[0])
-        for depth, size, predicted in zip(ours.x, ours.intervals, line.values, strict=True)
+        for depth, size, predicted in zip(ours.x, ours.intervals, closed_form(rows).values, strict=True)
     ]
-    return [
-        Table(
-            title="Published peaks and ours, random linear networks",
-            columns=("depth", "published peak", "mean rank here", "closed form"),
-            rows=tuple(beside),
-            caption="Nats. The paper's values are read off a figure that does not state its sizes.",
-        ),
-        Table(
-            title="Trained networks",
-            columns=(
-                "network",
-                "optimiser",
-                "depth",
-                "rank",
-                "at the start",
-                "of the target",
-                "loss left",
-                "starts",
-            ),
-            rows=tuple(line for net, how in arms(rows, "trained") for line in trained_lines(rows, net, how)),
-            caption="Means over seeds, 95 % intervals; loss as a share of the target's variance; starts until one "
-            "got there.",
-        ),
-    ]
-
-
-def trained_lines(rows: Sequence[Row], net: str, how: str) -> list[tuple[str | int | Interval | None, ...]]:
-    """A line for each depth."""
-    mine = of(rows, "trained", net=net, how=how)
-    names = ("rank", "rank_before", "rank_of_target", "loss", "tries")
-    curves = [Curve.of(mine, name, x="depth", y=name) for name in names]
-    return [
-        (NAMES[net], how, int(depth), *(curve.intervals[at] for curve in curves))
-        for at, depth in enumerate(curves[0].x)
-    ]
+    published = Table(
+        title="Published peaks and ours, random linear networks",
+        columns=("depth", "published peak", "mean rank here", "closed form"),
+        rows=tuple(beside),
+        caption="Nats. The paper's values are read off a figure that does not state its sizes.",
+    )
+    trained = means(
+        [{**row, "net": NETS[row["net"]]} for row in of(rows, "trained")],
+        "Trained networks",
+        by={"network": "net", "optimiser": "how", "depth": "depth"},
+        of={
+            "rank": "rank",
+            "at the start": "rank_before",
+            "of the target": "rank_of_target",
+            "loss left": "loss",
+            "starts": "tries",
+        },
+        caption="Means over seeds, 95 % intervals; loss as a share of the target's variance; starts until one "
+        "got there.",
+    )
+    return [published, trained]

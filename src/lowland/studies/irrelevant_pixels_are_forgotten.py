@@ -26,29 +26,25 @@ steps of 0.05 linear networks diverge, and with smaller ones the effect is slowe
 takes MNIST and the paper's batches of 32 and 2,000.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
-
-import torch
-from torch import Tensor, nn
+from typing import Literal
 
 from lowland import catalog
-from lowland.checks import at_least, fraction, whole
-from lowland.measurements.support import Support, focus_map
+from lowland.checks import fraction, whole
 from lowland.report.arms import contrast
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
-from lowland.report.figure import Curve, Figure, Panel
-from lowland.report.interval import Interval
+from lowland.report.figure import Figure, Panel
+from lowland.report.means import means
+from lowland.report.panels import curves_by
 from lowland.report.table import Table
 from lowland.runs.bordered_images import BorderedImages
+from lowland.runs.bordered_run import BorderedTask, bordered_run
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.side_by_side import descend, drawn, outputs
-from lowland.seeds import derive, generator
+from lowland.seeds import derive
 from lowland.types import Row
 
 __all__ = ["Config"]
@@ -78,19 +74,8 @@ ARMS: Mapping[str, Arm] = {
     "ReLU, memorising": Arm(memorising=True),
     "ReLU, cross-entropy, memorising": Arm(entropy=True, memorising=True),
 }
-
-
-def images(config: "Config", arm: Arm) -> BorderedImages:
-    """What an arm is shown."""
-    wrong = config.wrong if arm.memorising else 0.0
-    return BorderedImages(
-        data=config.data,
-        train=config.train,
-        border=config.border,
-        noise=config.noise,
-        wrong=wrong,
-        kept=arm.memorising,
-    )
+FRESH = tuple(name for name, arm in ARMS.items() if not arm.memorising)
+MEMORISING = tuple(name for name, arm in ARMS.items() if arm.memorising)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +111,32 @@ class Config:
     seeds: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "small", "looks", "seeds"):
+        for name in ("small", "looks", "seeds"):
             whole(name, getattr(self, name))
         whole("large", self.large, self.small + 1)
         whole("steps", self.steps, self.looks)
         fraction("wrong", self.wrong, zero=False, one=False)
-        at_least("learning_rate", self.learning_rate, 0)
-        images(self, Arm())
+        self.task(Arm())
         catalog.module("data.sets", catalog.parse(self.data)[0])
+
+    def task(self, arm: Arm) -> BorderedTask:
+        """What an arm is shown, and how it learns."""
+        images = BorderedImages(
+            data=self.data,
+            train=self.train,
+            border=self.border,
+            noise=self.noise,
+            wrong=self.wrong if arm.memorising else 0.0,
+            kept=arm.memorising,
+        )
+        return BorderedTask(
+            images=images,
+            hidden=self.hidden,
+            relu=arm.relu,
+            entropy=arm.entropy,
+            learning_rate=self.learning_rate,
+            steps=self.steps,
+        )
 
 
 PAPER = Config(data="mnist", train=60_000, border=7, learning_rate=0.01, small=32, large=2000, steps=100_000)
@@ -152,103 +155,15 @@ def cells(config: Config) -> list[Cell]:
 
 def check(config: Config) -> None:
     """Refuse by words what would make every run fail."""
-    images(config, Arm()).check()
-
-
-def losses(arm: Arm, found: Tensor, y: Tensor) -> Tensor:
-    """Mean loss of every replica, (r,), from outputs (r, n, k) and labels (r, n)."""
-    if arm.entropy:
-        return nn.functional.cross_entropy(found.movedim(2, 1), y, reduction="none").mean(1)
-    target = nn.functional.one_hot(y, found.shape[2]).to(found)
-    return (found - target).square().sum(2).mean(1)
+    config.task(Arm()).images.check()
 
 
 def run(config: Config, cell: Cell, context: Context) -> list[Row]:
     """Train all seeds side by side; a row per look and seed."""
-    began = perf_counter()
-    arm, batch = ARMS[str(cell["arm"])], int(str(cell["batch"]))
+    task, batch = config.task(ARMS[str(cell["arm"])]), int(str(cell["batch"]))
     seeds = [derive(seed, "pixels") for seed in range(config.seeds)]
-    source = images(config, arm)
-    train, test, classes = source.splits(context.device)
-    mask = source.mask()
-    wide = drawn((mask.numel(), config.hidden, classes), seeds, context.device)
-    weights = [weight.detach().float().requires_grad_() for weight in wide]
-    start = weights[0].detach().clone()
-    splits = {
-        name: (source.framed(part.x, generator(0, name)), part.y.expand(config.seeds, -1))
-        for name, part in (("train", train), ("test", test))
-    }
-    stretch, rows = config.steps // config.looks, []
-    for step, (x, y) in enumerate(source.shown(batch, train, seeds)):
-        if step % stretch == 0:
-            context.progress(step / config.steps)
-            facts = {**cell, "step": step, "final": step == stretch * config.looks}
-            scores = scored(arm, weights, splits)
-            rows += [
-                {**facts, "seed": seed, **score, **looked(weights[0][seed], start[seed], mask)}
-                for seed, score in enumerate(scores)
-            ]
-            if facts["final"]:
-                break
-        descend(weights, losses(arm, outputs(weights, x, arm.relu), y), config.learning_rate)
-    context.timing("training", perf_counter() - began)
-    return rows
-
-
-@torch.no_grad()
-def scored(arm: Arm, weights: Sequence[Tensor], splits: Mapping[str, tuple[Tensor, Tensor]]) -> list[Row]:
-    """Loss and error of every replica, in percent, on training and test images."""
-    found: dict[str, list[float]] = {}
-    for name, (x, y) in splits.items():
-        answers = outputs(weights, x, arm.relu)
-        found[f"{name}_loss"] = losses(arm, answers, y).tolist()
-        found[f"{name}_error"] = (100 * (answers.argmax(2) != y).double().mean(1)).tolist()
-    return [dict(zip(found, each, strict=True)) for each in zip(*found.values(), strict=True)]
-
-
-def looked(weight: Tensor, start: Tensor, mask: Tensor) -> Row:
-    """What a first layer (h, d) spends on the border and on the image, over what it spent at the start.
-
-    ``rings`` are mean lengths of columns by ring, from the edge inwards, over the same at the start; ``log`` is
-    the logarithm of ``border``; ``top`` is the largest eigenvalue of W'W over that at the start.
-    """
-    if not weight.isfinite().all():
-        return {"diverged": True}
-    support = Support(relevant=tuple(mask.flatten().tolist()))
-    now, then = (
-        {reading.name: reading.value for reading in support.read(layer(w))} for w in (weight.detach(), start)
-    )
-    border, image = (now[name] / then[name] for name in ("irrelevant_norm", "relevant_norm"))
-    maps = (focus_map(layer(w), shape=tuple(mask.shape)) for w in (weight.detach(), start))
-    lengths, first = (rings(each.cpu()) for each in maps)
-    return {
-        "diverged": False,
-        "border": border,
-        "log": math.log(border),
-        "image": image,
-        "auroc": now["support_auroc"],
-        "rings": (lengths / first).tolist(),
-        "top": ((torch.linalg.matrix_norm(weight.detach(), 2) / torch.linalg.matrix_norm(start, 2)) ** 2).item(),
-    }
-
-
-def layer(weight: Tensor) -> nn.Linear:
-    """A layer without bias that has this weight (h, d)."""
-    found = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
-    found.weight = nn.Parameter(weight, requires_grad=False)
-    return found
-
-
-def rings(picture: Tensor) -> Tensor:
-    """Mean over the pixels that are 0, 1, 2, … from the edge of a picture (h, w).
-
-    Example:
-        >>> rings(torch.tensor([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]))
-        tensor([1., 5.])
-    """
-    rows, columns = (torch.minimum(torch.arange(n), torch.arange(n - 1, -1, -1)) for n in picture.shape)
-    ring = torch.minimum(rows[:, None], columns).flatten()
-    return torch.bincount(ring, weights=picture.flatten()).to(picture) / torch.bincount(ring)
+    rows = bordered_run(task, batch, seeds, context, looks=config.looks)
+    return [{**cell, **row} for row in rows]
 
 
 def last(rows: Sequence[Row]) -> list[Row]:
@@ -261,43 +176,22 @@ def last(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def forgotten(arms: Sequence[str], rows: Sequence[Row]) -> list[Effect]:
+def over_start(
+    arms: Sequence[str], side: Literal["above", "below"], bound: float, rows: Sequence[Row]
+) -> list[Effect]:
     """Norm on the border after training with small batches, over that at the start."""
-    return [
-        Effect.of(
-            f"{arm}: border over start",
-            contrast(last(rows), {f"{arm}, small batches": 1}, "border"),
-            "below",
-            HALF,
-        )
-        for arm in arms
-    ]
+    found = last(rows)
+    sizes = {arm: contrast(found, {f"{arm}, small batches": 1}, "border") for arm in arms}
+    return [Effect.of(f"{arm}: border over start", size, side, bound) for arm, size in sizes.items()]
 
 
 def more_with_small_batches(rows: Sequence[Row]) -> list[Effect]:
     """Logarithm of that with large batches less that with small ones."""
     found = last(rows)
-    return [
-        Effect.of(
-            f"{name}: ln border, large less small",
-            contrast(found, {f"{name}, large batches": 1, f"{name}, small batches": -1}, "log"),
-            "above",
-        )
-        for name, arm in ARMS.items()
-        if not arm.memorising
-    ]
-
-
-def kept(rows: Sequence[Row]) -> list[Effect]:
-    """Norm on the border after memorising, over that at the start."""
-    found = last(rows)
-    return [
-        Effect.of(
-            f"{name}: border over start", contrast(found, {f"{name}, small batches": 1}, "border"), "above", KEPT
-        )
-        for name, arm in ARMS.items()
-        if arm.memorising
-    ]
+    sizes = {
+        arm: contrast(found, {f"{arm}, large batches": 1, f"{arm}, small batches": -1}, "log") for arm in FRESH
+    }
+    return [Effect.of(f"{arm}: ln border, large less small", size, "above") for arm, size in sizes.items()]
 
 
 PAPER_OF = "Beneventano, Pinto, Poggio 2024"
@@ -307,13 +201,13 @@ CLAIMS = (
         id="linear_networks_forget_the_border",
         text="With small batches a linear network's weights on the border fall below half of what they were.",
         source=f"{PAPER_OF}, theory for linear networks",
-        check=partial(forgotten, ("linear",)),
+        check=partial(over_start, ("linear",), "below", HALF),
     ),
     Claim(
         id="relu_networks_forget_the_border",
         text="So do those of a network with ReLU, with either loss.",
         source=f"{PAPER_OF}, focus maps on MNIST",
-        check=partial(forgotten, ("ReLU", "ReLU, cross-entropy")),
+        check=partial(over_start, ("ReLU", "ReLU, cross-entropy"), "below", HALF),
     ),
     Claim(
         id="small_batches_forget_more",
@@ -325,29 +219,28 @@ CLAIMS = (
         id="memorising_keeps_the_border",
         text="Where it serves to remember wrong labels, the border keeps nine tenths of its weight or more.",
         source="Control of this study: the support is that of the data that are shown",
-        check=kept,
+        check=partial(over_start, MEMORISING, "above", KEPT),
     ),
 )
 
 
 def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
     """The border over training, and the focus by ring."""
-    fresh = [name for name, arm in ARMS.items() if not arm.memorising]
     return [
         Figure(
             title="Weights on the border over training",
-            panels=tuple(over_training(rows, name) for name in fresh),
+            panels=tuple(over_training(rows, name) for name in FRESH),
             caption="Norm of the first layer's weights on the border, over that at the start.",
         ),
         Figure(
             title="Where the first layer looks",
-            panels=tuple(by_ring(rows, name) for name in fresh),
+            panels=tuple(by_ring(rows, name) for name in FRESH),
             caption="Length of the columns, what the layer spends on a pixel, over that at the start: "
             f"mean of each ring of pixels, of which the first {config.border} are noise.",
         ),
         Figure(
             title="A border that serves to memorise",
-            panels=tuple(over_training(rows, name) for name, arm in ARMS.items() if arm.memorising),
+            panels=tuple(over_training(rows, name) for name in MEMORISING),
             caption=f"Every image keeps one border, and {100 * config.wrong:g} % of the labels are wrong.",
         ),
     ]
@@ -355,57 +248,37 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
 
 def over_training(rows: Sequence[Row], arm: str) -> Panel:
     """A curve for every batch size."""
-    sizes = dict.fromkeys(row["batch"] for row in rows if row["arm"] == arm)
     mine = [row for row in rows if row["arm"] == arm]
-    curves = [Curve.of(mine, f"batch {b}", x="step", y="border", where={"batch": b}) for b in sizes]
-    return Panel(x_label="step", y_label="border over start", curves=tuple(curves), title=arm, spread="band")
+    curves = curves_by(mine, "batch", x="step", y="border", label="batch {}")
+    return Panel(x_label="step", y_label="border over start", curves=curves, title=arm, spread="band")
 
 
 def by_ring(rows: Sequence[Row], arm: str) -> Panel:
     """Lengths of columns after training, a curve for every batch size."""
     mine = [row for row in rows if row["arm"] == arm and row["final"] and not row["diverged"]]
-    flat = [
-        {"batch": row["batch"], "ring": ring, "length": length}
-        for row in mine
-        for ring, length in enumerate(row["rings"], 1)
-    ]
-    curves = [
-        Curve.of(flat, f"batch {b}", x="ring", y="length", where={"batch": b})
-        for b in dict.fromkeys(row["batch"] for row in flat)
-    ]
-    return Panel(
-        x_label="ring, from the edge", y_label="column length over start", curves=tuple(curves), title=arm
-    )
+    flat = [{**row, "ring": ring, "length": length} for row in mine for ring, length in enumerate(row["rings"], 1)]
+    curves = curves_by(flat, "batch", x="ring", y="length", label="batch {}")
+    return Panel(x_label="ring, from the edge", y_label="column length over start", curves=curves, title=arm)
 
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every arm and batch size, and what the paper's figures show."""
-    columns = {
-        "border over start": "border",
-        "image over start": "image",
-        "AUROC of the image": "auroc",
-        "largest eigenvalue over start": "top",
-        "train loss": "train_loss",
-        "test error (%)": "test_error",
-    }
-    ends = last(rows)
-    lines = [
-        (arm, batch, *(mean(ends, arm, batch, y) for y in columns.values()))
-        for arm, batch in dict.fromkeys((row["arm"], row["batch"]) for row in ends)
-    ]
-    mine = Table(
-        title="First layer after training",
-        columns=("network", "batch", *columns),
-        rows=tuple(lines),
+    mine = means(
+        last(rows),
+        "First layer after training",
+        by={"network": "arm", "batch": "batch"},
+        of={
+            "border over start": "border",
+            "image over start": "image",
+            "AUROC of the image": "auroc",
+            "largest eigenvalue over start": "top",
+            "train loss": "train_loss",
+            "test error (%)": "test_error",
+        },
         caption="Means over seeds, 95 % intervals. AUROC: the chance that a pixel of the image has a longer "
         "column than one of the border. Eigenvalue: of W'W of the first layer.",
     )
     return [mine, PUBLISHED]
-
-
-def mean(ends: Sequence[Row], arm: str, batch: int, column: str) -> Interval | None:
-    """Over the seeds that did not diverge; None if all did."""
-    return Curve.of(ends, arm, x="batch", y=column, where={"arm": arm, "batch": batch}).intervals[0]
 
 
 PUBLISHED = Table(

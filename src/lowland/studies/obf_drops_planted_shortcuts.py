@@ -24,35 +24,22 @@ work as well. ``--paper`` trains a ResNet-18 on 50,000 images and is meant for a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import fmean
-from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from lowland import catalog
-from lowland.checks import at_least, fraction, one_of, whole
-from lowland.data.batches import Batches, in_order
-from lowland.data.dataset import Dataset, Split
-from lowland.data.shortcut import shortcut
-from lowland.measurements.accuracy import Accuracy
-from lowland.measuring.measure import measure
+from lowland.checks import ascending, whole
 from lowland.report.arms import best_radii, contrast
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
-from lowland.report.interval import Interval
+from lowland.report.means import means
 from lowland.report.shape import at_level
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
-from lowland.runs.columns import columns
 from lowland.runs.context import Context
 from lowland.runs.family import spec
-from lowland.runs.training import Training, check_training, load_images
-from lowland.seeds import derive, generator
-from lowland.train.fit import fit
-from lowland.train.hooks import Moment
-from lowland.train.keep import Keep
+from lowland.runs.shortcut_run import Planted, shortcut_run
+from lowland.runs.training import check_training
 from lowland.train.parts import Parts
 from lowland.train.recipe import Recipe
 from lowland.types import Row
@@ -95,14 +82,12 @@ QUANTITIES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Training):
-    """Settings of the study; the others are those of all image studies.
+class Config(Planted):
+    """Settings of the study; the others are those of planted shortcuts and of all image studies.
 
     Attributes:
         model: A network, with its arguments.
         train: The most training images to take.
-        agreement: Share of training images whose patch names their label, in (0, 1).
-        kind: What names the class: the ``place`` of a bright patch, or the ``shade`` of one in a corner.
         rhos: Lengths of SAM's perturbation, > 0, ascending.
         smoothings: Of the labels, in (0, 1], ascending.
         penalties: Factors on the entropy of the outputs that is taken off the loss, > 0, ascending.
@@ -111,8 +96,6 @@ class Config(Training):
 
     model: str = "mlp:widths=(128,128)"
     train: int = 600
-    agreement: float = 0.9
-    kind: Literal["place", "shade"] = "place"
     rhos: tuple[float, ...] = (0.1, 0.2, 0.4)
     smoothings: tuple[float, ...] = (0.05, 0.1, 0.2)
     penalties: tuple[float, ...] = (0.1, 0.3, 1.0)
@@ -121,12 +104,8 @@ class Config(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("seeds", self.seeds)
-        fraction("agreement", self.agreement, zero=False, one=False)
-        one_of("kind", self.kind, ["place", "shade"])
-        if self.augment:
-            raise ValueError("augment must be False, got True: crops and flips would move the patches.")
         for name in ("rhos", "smoothings", "penalties"):
-            _refuse_strengths(name, getattr(self, name))
+            ascending(name, getattr(self, name))
         if self.smoothings[-1] > 1:
             raise ValueError(f"smoothings must be at most 1, got {self.smoothings}.")
 
@@ -139,13 +118,6 @@ class Config(Training):
             "label_smoothing": self.smoothings,
             "confidence_penalty": self.penalties,
         }
-
-
-def _refuse_strengths(name: str, values: tuple[float, ...]) -> None:
-    for value in values:
-        at_least(name, value, 0)
-    if not values or 0 in values or list(values) != sorted(set(values)):
-        raise ValueError(f"{name} must ascend from above 0 and be at least one, got {values}.")
 
 
 PAPER = Config(
@@ -182,12 +154,7 @@ def cells(config: Config) -> list[Cell]:
 def check(config: Config) -> None:
     """Refuse by words what would make every run fail."""
     data = check_training(config, ["sgd"])
-    planted(config, data.test, len(data.classes), 0.0)
-
-
-def planted(config: Config, split: Split, classes: int, agreement: float, seed: int = 0) -> Split:
-    """A split with its patches, the same for a seed."""
-    return shortcut(split, agreement, classes, generator(seed, "patches"), config.kind)
+    config.planted(data.test, len(data.classes), 0.0)
 
 
 def trained_with(config: Config, method: str, strength: float) -> tuple[Recipe, Parts]:
@@ -215,43 +182,8 @@ def less_entropy(beta: float, outputs: Tensor, labels: Tensor) -> Tensor:
 
 def run(config: Config, cell: Cell, context: Context) -> list[Row]:
     """Train one network on images with patches, and look at what it goes by."""
-    seed = derive(int(str(cell["seed"])), "run")
-    data = load_images(config.data, config.train).to(context.device)
-    train = planted(config, data.train, len(data.classes), config.agreement, seed)
-    torch.manual_seed(derive(seed, "model"))
-    model: nn.Module = catalog.build("models", config.model, shape=data.shape, classes=len(data.classes))
-    model.to(context.device)
     recipe, parts = trained_with(config, str(cell["method"]), float(str(cell["strength"])))
-    batches = Batches(train, min(config.batch, len(train)), seed=derive(seed, "data"))
-    keep = Keep(folder=context.folder / "checkpoint")
-
-    def tell(model: nn.Module, moment: Moment) -> None:
-        context.progress(moment.epoch / moment.epochs)
-
-    history = fit(model, batches, recipe, parts=parts, keep=keep, hooks=[tell], progress=False)
-    context.timing("training", sum(history.seconds))
-    facts = {**cell, "diverged": history.last["diverged"]}
-    passes = fmean(row["passes"] for row in history.rows)
-    return [facts if facts["diverged"] else {**facts, "passes": passes, **look(config, model, data, train)}]
-
-
-def look(config: Config, model: nn.Module, data: Dataset, train: Split) -> Row:
-    """Errors by what the patch says, in percent, and how sure the network is where it agrees."""
-    classes = len(data.classes)
-    agree = planted(config, data.test, classes, 1.0)
-    conflict = planted(config, data.test, classes, 0.0)
-    splits = {"train": train, "agree": agree, "conflict": conflict, "clean": data.test}
-    found = measure(model, None, {name: in_order(split) for name, split in splits.items()}, Accuracy())
-    errors = columns(found)
-    rise = errors["conflict_error"] - errors["clean_error"]
-    return {**errors, "rise": rise, "confidence": confidence(model, agree)}
-
-
-@torch.no_grad()
-def confidence(model: nn.Module, split: Split) -> float:
-    """The highest probability, mean over the images."""
-    model.eval()
-    return torch.cat([model(x).softmax(1).amax(1) for x, _ in in_order(split)]).mean().item()
+    return [{**cell, **shortcut_run(config, recipe, parts, int(str(cell["seed"])), context)}]
 
 
 def best(rows: Sequence[Row]) -> list[Row]:
@@ -304,34 +236,29 @@ def better_at_equal_confidence(rows: Sequence[Row]) -> list[Effect]:
 def as_sure(rows: Sequence[Row], wanted: Sequence[Row], method: str) -> list[Row]:
     """For each run that is wanted, a method's error at the strength where it is as sure, from SGD on.
 
-    Where it is never as unsure, its greatest strength counts. A run that diverged leaves a row that says so.
+    Where it is never as unsure, its greatest strength counts. Where a run diverged there is none.
     """
     found = []
     for row in wanted:
         track = [r for r in rows if r["method"] in ("sgd", method) and r["seed"] == row["seed"]]
-        track.sort(key=lambda r: r["strength"])
-        facts = {"method": method, "seed": row["seed"]}
-        if not track or any(r["diverged"] for r in (row, *track)):
-            found.append({**facts, "diverged": True})
-            continue
-        errors = [r["conflict_error"] for r in track]
-        level = at_level([r["confidence"] for r in track], errors, row["confidence"])
-        found.append({**facts, "conflict_error": errors[-1] if level is None else level})
+        error = error_as_sure(row, sorted(track, key=lambda r: r["strength"]))
+        found.append({"method": method, "seed": row["seed"], "conflict_error": error})
     return found
+
+
+def error_as_sure(row: Row, track: Sequence[Row]) -> float | None:
+    """The error where runs of growing strength are as sure as one; None where one diverged or there is none."""
+    if not track or any(r["diverged"] for r in (row, *track)):
+        return None
+    errors = [r["conflict_error"] for r in track]
+    level = at_level([r["confidence"] for r in track], errors, row["confidence"])
+    return errors[-1] if level is None else level
 
 
 def no_harm(rows: Sequence[Row]) -> list[Effect]:
     """By how much OBF's error without patches is above SGD's, at its best strength."""
-    return [
-        Effect.of(
-            f"{LABELS[method]} less SGD",
-            contrast(best(rows), {method: 1, "sgd": -1}, "clean_error"),
-            "below",
-            HARM,
-            unit="points",
-        )
-        for method in OBF
-    ]
+    sizes = {method: contrast(best(rows), {method: 1, "sgd": -1}, "clean_error") for method in OBF}
+    return [Effect.of(f"{LABELS[m]} less SGD", size, "below", HARM, unit="points") for m, size in sizes.items()]
 
 
 PROPOSED = "Proposed here, after Vani, Tung, Oliveira, Sharifi, ICML 2024"
@@ -411,18 +338,12 @@ def against_rho(rows: Sequence[Row], quantity: str) -> Panel:
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every arm and strength."""
-    arms = dict.fromkeys((row["method"], row["strength"]) for row in rows)
-    table = Table(
-        title="Errors by method and strength",
-        columns=("method", "strength", *QUANTITIES.values()),
-        rows=tuple((LABELS[m], s, *(mean(rows, m, s, name) for name in QUANTITIES)) for m, s in arms),
+    table = means(
+        [{**row, "method": LABELS[row["method"]]} for row in rows],
+        "Errors by method and strength",
+        by={"method": "method", "strength": "strength"},
+        of={heading: column for column, heading in QUANTITIES.items()},
         caption="Means over seeds, 95 % intervals. Confidence: highest probability, mean over test images whose "
         "patch agrees.",
     )
     return [table.marked(QUANTITIES["conflict_error"])]
-
-
-def mean(rows: Sequence[Row], method: str, strength: float, column: str) -> Interval | None:
-    """Mean over the seeds that did not diverge; None if all did."""
-    mine = [row for row in rows if row["method"] == method and row["strength"] == strength]
-    return Curve.of(mine, column, x="strength", y=column).intervals[0]

@@ -29,29 +29,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import linear_regression, median
-
-import torch
-from torch import nn
+from typing import Literal
 
 from lowland.checks import one_of, whole
 from lowland.engine.method import Method
 from lowland.measurements.activation_sparsity import ActivationSparsity
-from lowland.measurements.feature_rank import FeatureRank
-from lowland.measuring.measure import measure
 from lowland.methods.gradient_penalty import GradientPenalty
 from lowland.methods.sam import SAM
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
-from lowland.report.interval import interval
+from lowland.report.means import means
+from lowland.report.panels import curves_by
 from lowland.report.shape import dip, trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.first_order import closed_form_of, errors
-from lowland.runs.teacher_student import Lesson, Task, squared, train
-from lowland.theory.sam_two_layer import reach
+from lowland.runs.first_order import errors_within_reach
+from lowland.runs.student_look import LARGE, POSITIVE, student_look
+from lowland.runs.teacher_student import Lesson, Task, train
 from lowland.types import Row
 
 __all__ = ["Config"]
@@ -92,10 +89,6 @@ class Arm:
     method: type[SAM] | type[GradientPenalty] = SAM
 
 
-POSITIVE = ActivationSparsity(layers=("units",), duplicates=0.999, levels=(0.0,))
-LARGE = replace(POSITIVE, definition="magnitude", threshold=0.05)
-RANK = FeatureRank(layers=("units",), centre="none", threshold=(0.9, 0.95, 0.99, 0.9999))
-
 STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.35, 0.38)
 OF_RELU = {
     "rank": (19, 18, 15, 9, 4),
@@ -129,6 +122,9 @@ ARMS = {
     "penalty": Arm("gradient penalty", Task(), STRENGTHS, POSITIVE, OF_PENALTY, GradientPenalty),
 }
 """What is tried, and what was published of it."""
+
+ACTIVATIONS = ("relu", "abs", "tanh")
+"""Where SAM trains."""
 
 COLUMNS = ("rank", "active", "distinct", "train_loss", "test_loss")
 
@@ -185,21 +181,14 @@ def run(config: Config, cell: Cell, context: Context) -> list[Row]:
     facts = [{"arm": name, "rho": rho, "seed": seed} for rho in arm.rhos for seed in range(config.seeds)]
     methods: list[Method] = [arm.method(rho=fact["rho"]) for fact in facts]
     rows = []
-    for step, students, worst in train(task, lessons * len(arm.rhos), methods, looks(config, task)):
+    for step, students, worst in train(task, lessons * len(arm.rhos), methods, task.looks(config.looks)):
         context.progress(step / config.steps)
         told = {"step": step, "final": step == config.steps}
         for at, fact in enumerate(facts):
             sound = worst[at].item() < LOST
-            found = seen(arm, students.unstack(at), lessons[fact["seed"]]) if sound else {"diverged": True}
-            rows.append({**fact, **told, **found})
+            look = student_look(students.unstack(at), lessons[fact["seed"]], arm.units) if sound else {}
+            rows.append({**fact, **told, "diverged": not sound, **look})
     return rows
-
-
-def looks(config: Config, task: Task) -> list[int]:
-    """The steps after which to look: evenly spread in their logarithm, and where the method hands over."""
-    return sorted(
-        {*(round(config.steps ** (at / config.looks)) for at in range(1, config.looks + 1)), task.guided}
-    )
 
 
 def task_of(config: Config, arm: Arm) -> Task:
@@ -207,38 +196,11 @@ def task_of(config: Config, arm: Arm) -> Task:
     return replace(arm.task, width=config.width, examples=config.examples, tests=config.tests, steps=config.steps)
 
 
-@torch.no_grad()
-def seen(arm: Arm, student: nn.Module, lesson: Lesson) -> Row:
-    """What one student has become."""
-    readings = measure(student, None, [(lesson.x, lesson.y)], [RANK, arm.units])
-    ranks = {each.settings["threshold"]: each.value for each in readings if each.name == "feature_rank"}
-    found = {each.name: each.value for each in readings}
-    return {
-        "diverged": False,
-        "train_loss": squared(student, lesson.x, lesson.y).item(),
-        "test_loss": squared(student, lesson.fresh_x, lesson.fresh_y).item(),
-        "norm": math.sqrt(sum(w.square().sum().item() for w in student.parameters())),
-        "rank": ranks[0.9999],
-        **{f"rank_{p:g}": ranks[p] for p in (0.9, 0.95, 0.99)},
-        **{name: found[name] for name in ("effective_rank", "stable_rank")},
-        "active": found["active_units"],
-        "distinct": found["distinct_units"],
-    }
-
-
 def compared(config: Config, seed: int) -> list[Row]:
-    """How far SAM's gradient is from the plain one and from the closed form, for every small radius.
-
-    Of the ReLU student at the start, on the point where it takes the largest radius to switch a unit off. Radii
-    beyond that are left out.
-    """
-    lesson = Lesson.of(task_of(config, ARMS["relu"]), seed)
-    net = closed_form_of(lesson.student)
-    pairs = [(x, y.item()) for x, y in zip(lesson.x, lesson.y, strict=True)]
-    x, y = max(pairs, key=lambda pair: reach(net, *pair))
+    """How far SAM's gradient of a ReLU student is from the plain one and from the closed form, for small radii."""
+    found = errors_within_reach(Lesson.of(task_of(config, ARMS["relu"]), seed), RADII)
     facts = {"arm": CLOSED_FORM, "seed": seed, "step": 0, "final": True, "diverged": False}
-    sound = [rho for rho in RADII if rho < reach(net, x, y)]
-    return [{**facts, "rho": rho, **errors(lesson.student, x, y, rho)} for rho in sound]
+    return [{**facts, "rho": rho, **sizes} for rho, sizes in found.items()]
 
 
 def arms(rows: Sequence[Row]) -> list[str]:
@@ -251,32 +213,37 @@ def final(rows: Sequence[Row], arm: str) -> list[Row]:
     return [row for row in rows if row["arm"] == arm and row["final"]]
 
 
-def fall(quantity: str, arm: str, rows: Sequence[Row]) -> Effect:
-    """The rank correlation of a quantity with rho, seed by seed."""
-    name = f"{ARMS[arm].title}: rank correlation of {quantity.replace('_', ' ')} and rho"
-    return Effect.of(name, trend(Grid.of(final(rows, arm), quantity)), "below", FALLS)
-
-
-def falls(quantity: str, rows: Sequence[Row]) -> list[Effect]:
-    """How a quantity falls with SAM's radius, for every activation."""
-    return [fall(quantity, arm, rows) for arm in arms(rows) if arm != "penalty"]
-
-
-def falls_with_penalty(rows: Sequence[Row]) -> list[Effect]:
-    """How rank and units fall with the penalty's strength.
+def tried(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Those of some settings that were trained.
 
     Raises:
-        IncompleteError: If it was not tried.
+        IncompleteError: If none was.
     """
-    if "penalty" not in arms(rows):
-        raise IncompleteError("The penalty was not tried.")
-    return [fall(quantity, "penalty", rows) for quantity in ("rank", "active", "distinct")]
+    found = [arm for arm in arms(rows) if arm in names]
+    if not found:
+        raise IncompleteError(f"Not tried: {', '.join(ARMS[name].title for name in names)}.")
+    return found
+
+
+def correlations(
+    quantities: Sequence[str],
+    names: Sequence[str],
+    rows: Sequence[Row],
+    side: Literal["above", "below"] = "below",
+    bound: float = FALLS,
+) -> list[Effect]:
+    """Rank correlations of quantities with rho, seed by seed."""
+    grids = {(arm, name): Grid.of(final(rows, arm), name) for arm in tried(names, rows) for name in quantities}
+    return [
+        Effect.of(f"{ARMS[arm].title}: rank correlation of {name} and rho", trend(grid), side, bound)
+        for (arm, name), grid in grids.items()
+    ]
 
 
 def best_in_the_middle(rows: Sequence[Row]) -> list[Effect]:
     """How many decades of test loss the best interior radius gains on none and on the largest."""
     effects = []
-    for arm in (arm for arm in arms(rows) if arm != "penalty"):
+    for arm in tried(ACTIVATIONS, rows):
         found = dip(Grid.of(final(rows, arm), lambda row: decades(row["test_loss"])))
         chosen = ", ".join(f"{rho:g}" for rho in sorted(set(found.chosen)))
         sizes = {"gain over rho 0": found.fall, "loss at the largest rho": found.rise}
@@ -286,19 +253,6 @@ def best_in_the_middle(rows: Sequence[Row]) -> list[Effect]:
             for name, size in sizes.items()
         ]
     return effects
-
-
-def norm_rises(rows: Sequence[Row]) -> Effect:
-    """The rank correlation of the weights' norm with rho, for ReLU.
-
-    Raises:
-        IncompleteError: If ReLU was not tried.
-    """
-    if "relu" not in arms(rows):
-        raise IncompleteError("ReLU was not tried.")
-    return Effect.of(
-        "ReLU: rank correlation of norm and rho", trend(Grid.of(final(rows, "relu"), "norm")), "above"
-    )
 
 
 def second_order(rows: Sequence[Row]) -> Effect:
@@ -311,9 +265,8 @@ def second_order(rows: Sequence[Row]) -> Effect:
     if len(grid.points) < 2:
         raise IncompleteError("A slope needs at least 2 radii at which no unit switches off.")
     x = [decades(rho) for rho in grid.points]
-    slopes = [linear_regression(x, [decades(value) for value in values]).slope for values in grid.values]
-    found = replace(interval([slope - 2 for slope in slopes]), doubt=grid.doubt)
-    return Effect.of("order of the error in rho, less 2", found, "within", 0.1)
+    off = grid.interval(lambda errors: linear_regression(x, [decades(error) for error in errors]).slope - 2)
+    return Effect.of("order of the error in rho, less 2", off, "within", 0.1)
 
 
 CLAIMS = (
@@ -321,25 +274,25 @@ CLAIMS = (
         id="rank_falls",
         text="The rank of the hidden layer falls as rho grows, for ReLU, absolute value and tanh.",
         source=f"{PAPER_TITLE}: two-layer networks",
-        check=partial(falls, "rank"),
+        check=partial(correlations, ("rank",), ACTIVATIONS),
     ),
     Claim(
         id="units_are_switched_off",
         text="Fewer units are active as rho grows, for ReLU, absolute value and tanh.",
         source=f"{PAPER_TITLE}: two-layer networks",
-        check=partial(falls, "active"),
+        check=partial(correlations, ("active",), ACTIVATIONS),
     ),
     Claim(
         id="distinct_units_become_few",
         text="Fewer units are left without copies of others as rho grows, for ReLU, absolute value and tanh.",
         source=f"{PAPER_TITLE}: two-layer networks",
-        check=partial(falls, "distinct"),
+        check=partial(correlations, ("distinct",), ACTIVATIONS),
     ),
     Claim(
         id="gradient_penalty_does_the_same",
         text="A penalty on the norm of the batch's gradient lowers rank, active and distinct units as SAM does.",
         source=f"{PAPER_TITLE}: gradient regularisation of two-layer networks",
-        check=falls_with_penalty,
+        check=partial(correlations, ("rank", "active", "distinct"), ("penalty",)),
     ),
     Claim(
         id="test_loss_is_lowest_in_the_middle",
@@ -351,7 +304,7 @@ CLAIMS = (
         id="the_norm_does_not_explain_it",
         text="For ReLU the norm of all weights rises with rho, so that it is not small weights that lose rank.",
         source=f"{PAPER_TITLE}: weight norms of two-layer networks",
-        check=norm_rises,
+        check=partial(correlations, ("norm",), ("relu",), side="above", bound=0.0),
     ),
     Claim(
         id="the_closed_form_is_of_first_order",
@@ -405,11 +358,10 @@ def counted(rows: Sequence[Row], arm: str) -> Panel:
 def over_training(rows: Sequence[Row], arm: str) -> Panel:
     """Active units of one setting as training goes on, for every rho."""
     mine = [row for row in rows if row["arm"] == arm]
-    curves = [Curve.of(mine, f"rho {r:g}", x="step", y="active", where={"rho": r}) for r in ARMS[arm].rhos]
     return Panel(
         x_label="step",
         y_label="active units",
-        curves=tuple(curves),
+        curves=curves_by(mine, "rho", x="step", y="active", label="rho {:g}"),
         title=ARMS[arm].title,
         x_scale="log",
         palette="ordered",
@@ -460,16 +412,17 @@ def published(rows: Sequence[Row], arm: str) -> Table:
 
 def others(rows: Sequence[Row]) -> Table:
     """Other ranks, and the norm of the weights."""
-    columns = ("rank_0.9", "rank_0.95", "rank_0.99", "effective_rank", "stable_rank", "norm")
-    lines = []
-    for arm in arms(rows):
-        curves = [Curve.of(final(rows, arm), column, x="rho", y=column).intervals for column in columns]
-        lines += [
-            (ARMS[arm].title, rho, *(found[at] for found in curves)) for at, rho in enumerate(ARMS[arm].rhos)
-        ]
-    return Table(
-        title="Other ranks, and the norm of the weights",
-        columns=("setting", "rho", "rank 90 %", "95 %", "99 %", "effective rank", "stable rank", "norm"),
-        rows=tuple(lines),
+    return means(
+        [{**row, "setting": ARMS[arm].title} for arm in arms(rows) for row in final(rows, arm)],
+        "Other ranks, and the norm of the weights",
+        by={"setting": "setting", "rho": "rho"},
+        of={
+            "rank 90 %": "rank_0.9",
+            "95 %": "rank_0.95",
+            "99 %": "rank_0.99",
+            "effective rank": "effective_rank",
+            "stable rank": "stable_rank",
+            "norm": "norm",
+        },
         caption="Means over the seeds that did not diverge, 95 % intervals.",
     )

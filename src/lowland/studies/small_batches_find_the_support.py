@@ -23,29 +23,25 @@ Gradient descent is exact: linear networks run on a few rows that have the same 
 Expect 3 minutes on 2 cores. ``--paper`` takes the paper's number of examples, steps and batch sizes.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from time import perf_counter
+from typing import Literal
 
-import torch
-from torch import Tensor
-
-from lowland.checks import whole
+from lowland.checks import ascending, whole
 from lowland.report.arms import contrast
 from lowland.report.claim import Claim
-from lowland.report.decay import after_fit, falls
+from lowland.report.decay import after_fit, falls, shares
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import IncompleteError
-from lowland.report.interval import Interval
-from lowland.report.table import Cell as TableCell
+from lowland.report.means import mean, means
+from lowland.report.panels import curves_by
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.side_by_side import descend, drawn, outputs
+from lowland.runs.support_run import support_run
 from lowland.runs.support_task import SupportTask
 from lowland.seeds import derive
 from lowland.theory.sgd_support import matched_penalty, sgd_support, support_floor, support_rate
@@ -105,9 +101,7 @@ class Config:
         if self.relevant >= self.inputs:
             raise ValueError(f"relevant must be below inputs, {self.inputs}, got {self.relevant}.")
         for name in ("batches", "deep_batches"):
-            sizes = getattr(self, name)
-            if len(sizes) < 2 or sizes[0] < 1 or list(sizes) != sorted(set(sizes)):
-                raise ValueError(f"{name} must ascend from 1 or more and be at least two, got {sizes}.")
+            ascending(name, getattr(self, name), least=2)
         support_rate(self.learning_rate, self.noise, self.batches[0])
 
 
@@ -159,60 +153,25 @@ def cells(config: Config) -> list[Cell]:
     return [*plain, *({"task": LAW, "batch": 0, "matched": batch} for batch in config.batches)]
 
 
-def check(config: Config) -> None:
-    """Nothing can be wrong beyond what the settings refuse."""
-
-
 def run(config: Config, cell: Cell, context: Context) -> list[Row]:
     """Train all seeds side by side; a row per look and seed."""
-    began = perf_counter()
     task, batch, matched = tasks(config)[str(cell["task"])], int(str(cell["batch"])), int(str(cell["matched"]))
     seeds = [derive(seed, "support") for seed in range(config.seeds)]
-    parts = zip(*(task.data(seed) for seed in seeds), strict=True)
-    x, y = (torch.stack(part).to(context.device) for part in parts)
-    weights = drawn((config.inputs, *task.hidden, 1), seeds, context.device)
     decay = matched_penalty(task.learning_rate, task.noise, matched) if matched else 0.0
-    facts = {**cell, **predicted(config, task, cell)}
-    stretch, rows = task.steps // config.looks, []
-    for step, (inputs, targets) in enumerate(task.shown(batch, x, y, seeds)):
-        if step % stretch == 0:
-            context.progress(step / task.steps)
-            final = step == stretch * config.looks
-            rows += looked(
-                config, {**facts, "step": step, "final": final}, weights, outputs(weights, x, task.relu) - y
-            )
-            if final:
-                break
-        losses = (outputs(weights, inputs, task.relu) - targets).square().mean((1, 2))
-        descend(weights, losses, task.learning_rate, clip=task.clip, decay=decay)
-    context.timing("training", perf_counter() - began)
-    return rows
+    rows = support_run(task, batch, seeds, context, looks=config.looks, decay=decay)
+    return [{**cell, **predicted(task, cell), **row} for row in rows]
 
 
-def predicted(config: Config, task: SupportTask, cell: Cell) -> Row:
+def predicted(task: SupportTask, cell: Cell) -> Row:
     """The rate and the floor that the law of two linear layers gives a run; None where it says nothing."""
     batch = int(str(cell["batch"]))
     size = batch or int(str(cell["matched"]))
     if len(task.hidden) > 1:
         return {"rate": None, "floor": 0.0}
     rate = support_rate(task.learning_rate, task.noise, size) if size else 0.0
-    irrelevant = config.inputs - config.relevant
+    irrelevant = task.inputs - task.relevant
     floor = support_floor(task.learning_rate, task.noise, batch, irrelevant) if batch else 0.0
     return {"rate": rate, "floor": floor}
-
-
-@torch.no_grad()
-def looked(config: Config, facts: Row, weights: Sequence[Tensor], errors: Tensor) -> list[Row]:
-    """A row per seed: norms of the first layer's two parts, and the loss on all the data."""
-    sizes = (config.relevant, config.inputs - config.relevant)
-    relevant, irrelevant = (part.norm(dim=(1, 2)).tolist() for part in weights[0].split(sizes, dim=2))
-    losses = errors.square().mean((1, 2)).tolist()
-    return [
-        {**facts, "seed": seed, "loss": loss, "relevant": inside, "irrelevant": outside, "diverged": False}
-        if math.isfinite(loss)
-        else {**facts, "seed": seed, "diverged": True}
-        for seed, (loss, inside, outside) in enumerate(zip(losses, relevant, irrelevant, strict=True))
-    ]
 
 
 def arm(row: Row) -> str:
@@ -244,63 +203,47 @@ def arms(found: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row["method"] for row in found))
 
 
+def batches(found: Sequence[Row]) -> list[str]:
+    """Those of small batches, the smallest first."""
+    return [name for name in arms(found) if name.startswith("batch")]
+
+
 def at_the_predicted_rate(rows: Sequence[Row]) -> list[Effect]:
     """Fitted over predicted slope, less 1, of every batch size."""
     found = falls(labelled(rows, LAW))
+    sizes = {name: contrast(found, {name: 1}, "off") for name in batches(found)}
     return [
-        Effect.of(
-            f"{name}: fitted over predicted slope, less 1", contrast(found, {name: 1}, "off"), "within", NEAR
-        )
-        for name in arms(found)
-        if name.startswith("batch")
+        Effect.of(f"{name}: fitted over predicted slope, less 1", size, "within", NEAR)
+        for name, size in sizes.items()
     ]
 
 
 def as_with_the_penalty(rows: Sequence[Row]) -> list[Effect]:
     """Slope of gradient descent with the penalty less that of the batches it is matched to, over the predicted."""
     found = falls(labelled(rows, LAW))
-    pairs = [(f"GD, penalty of {name}", name) for name in arms(found) if name.startswith("batch")]
-    return [
-        Effect.of(
-            f"{other} less {name}, over the predicted slope",
-            contrast(found, {other: 1, name: -1}, "over"),
-            "within",
-            NEAR,
-        )
-        for other, name in pairs
-    ]
+    pairs = [(f"GD, penalty of {name}", name) for name in batches(found)]
+    sizes = {f"{one} less {other}": contrast(found, {one: 1, other: -1}, "over") for one, other in pairs}
+    return [Effect.of(f"{name}, over the predicted slope", size, "within", NEAR) for name, size in sizes.items()]
 
 
-def flat(of: Mapping[str, str], rows: Sequence[Row]) -> list[Effect]:
-    """How far the logarithm of the norm falls after the fit, for tasks and the beginning of an arm's name."""
-    effects = []
-    for task, start in of.items():
+def flat(kind: Literal["GD", "batch"], names: Sequence[str], rows: Sequence[Row]) -> list[Effect]:
+    """How far the logarithm of the norm falls after the fit, of gradient descent or the smallest batch."""
+    sizes = {}
+    for task in names:
         found = falls(labelled(rows, task))
-        name = next(name for name in arms(found) if name.startswith(start))
-        effects.append(
-            Effect.of(
-                f"{task}, {name}: fall of ln norm after the fit",
-                contrast(found, {name: 1}, "fall"),
-                "within",
-                FLAT,
-            )
-        )
-    return effects
+        name = kind if kind == "GD" else next(iter(batches(found)), kind)
+        sizes[f"{task}, {name}: fall of ln norm after the fit"] = contrast(found, {name: 1}, "fall")
+    return [Effect.of(name, size, "within", FLAT) for name, size in sizes.items()]
 
 
 def smaller_ends_lower(names: Sequence[str], rows: Sequence[Row]) -> list[Effect]:
     """Logarithm of each arm's last norm less that of the next smaller batch; gradient descent is the largest."""
-    effects = []
+    sizes = {}
     for task in names:
         found = falls(labelled(rows, task))
-        sizes = [name for name in arms(found) if name.startswith("batch")]
-        effects += [
-            Effect.of(
-                f"{task}: ln norm, {large} less {small}", contrast(found, {large: 1, small: -1}, "end"), "above"
-            )
-            for small, large in pairwise([*sizes, "GD"])
-        ]
-    return effects
+        for small, large in pairwise([*batches(found), "GD"]):
+            sizes[f"{task}: ln norm, {large} less {small}"] = contrast(found, {large: 1, small: -1}, "end")
+    return [Effect.of(name, size, "above") for name, size in sizes.items()]
 
 
 CLAIMS = (
@@ -320,7 +263,7 @@ CLAIMS = (
         id="gradient_descent_keeps_them",
         text="Gradient descent leaves the irrelevant norm as it is once it fits the target.",
         source="Beneventano, Pinto, Poggio 2024, abstract",
-        check=partial(flat, dict.fromkeys((LAW, *DEEP), "GD")),
+        check=partial(flat, "GD", (LAW, *DEEP)),
     ),
     Claim(
         id="smaller_batches_end_lower",
@@ -344,17 +287,18 @@ CLAIMS = (
         id="nothing_happens_without_residuals",
         text="Where the network interpolates, small batches leave the irrelevant norm as it is.",
         source="Control of this study: the rate is proportional to the variance of the residuals",
-        check=partial(flat, dict.fromkeys((SILENT, STABLE), "batch")),
+        check=partial(flat, "batch", (SILENT, STABLE)),
     ),
 )
 
 
 def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
     """The law beside the measurements, the deep networks, and where the law does not apply."""
+    law = shares(labelled(rows, LAW), after_fit)
     return [
         Figure(
             title="Two linear layers and the law",
-            panels=tuple(beside_the_law(config, shares(rows, LAW, after_fit), batch) for batch in config.batches),
+            panels=tuple(beside_the_law(config, law, batch) for batch in config.batches),
             caption="Norm of the weights on irrelevant inputs over that at the fit. The closed form has nothing "
             "fitted; the penalty is the weight decay that theory matches to the batch size.",
         ),
@@ -370,16 +314,6 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
             caption="Left: two layers with ReLU. Right: two linear layers without label noise, smallest batch.",
         ),
     ]
-
-
-def shares(rows: Sequence[Row], task: str, kept: Callable[[Sequence[Row]], Sequence[Row]]) -> list[Row]:
-    """The kept looks of every run of a task, with ``share``, the norm over that at the first of them."""
-    found: dict[tuple[str, int], list[Row]] = {}
-    for row in labelled(rows, task):
-        if not row["diverged"]:
-            found.setdefault((row["method"], row["seed"]), []).append(row)
-    looks = [kept(mine) for mine in found.values()]
-    return [{**row, "share": row["irrelevant"] / mine[0]["irrelevant"]} for mine in looks for row in mine]
 
 
 def beside_the_law(config: Config, found: Sequence[Row], batch: int) -> Panel:
@@ -402,11 +336,10 @@ def beside_the_law(config: Config, found: Sequence[Row], batch: int) -> Panel:
 
 def over_training(rows: Sequence[Row], task: str) -> Panel:
     """A curve for every batch size, over its start."""
-    mine = shares(rows, task, list)
     return Panel(
         x_label="step",
         y_label="norm over start",
-        curves=tuple(Curve.of(mine, name, x="step", y="share", where={"method": name}) for name in arms(mine)),
+        curves=curves_by(shares(labelled(rows, task)), "method", x="step", y="share"),
         title=task,
         palette="ordered",
         spread="band",
@@ -415,17 +348,28 @@ def over_training(rows: Sequence[Row], task: str) -> Panel:
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """Slopes beside the law, norms after training, and what the paper's figures show."""
-    return [slope_table(rows), norm_table(rows), PUBLISHED_NORMS]
+    last = [row for row in rows if row["final"]]
+    norms = means(
+        [row for task in dict.fromkeys(row["task"] for row in last) for row in labelled(last, task)],
+        "First layer after training",
+        by={"network and target": "task", "run": "method"},
+        of={"irrelevant norm": "irrelevant", "relevant norm": "relevant", "loss": "loss"},
+        caption="Norms of the columns of the first layer, 95 % intervals over seeds; loss on all the data.",
+    )
+    return [slope_table(rows), norms, PUBLISHED_NORMS]
 
 
 def slope_table(rows: Sequence[Row]) -> Table:
     """Fitted over predicted slopes, and where a norm would stop."""
     lines = []
     for task in (LAW, RELU):
-        found = falls(labelled(rows, task))
-        for name in (name for name in arms(found) if name != "GD"):
-            first = next(row for row in rows if row["task"] == task and arm(row) == name)
-            lines.append((task, name, first["rate"], mean(found, name, "over"), first["floor"] or None))
+        mine = labelled(rows, task)
+        law = {row["method"]: (row["rate"], row["floor"] or None) for row in mine if row["method"] != "GD"}
+        found = falls(mine)
+        lines += [
+            (task, name, rate, mean(found, "over", where={"method": name}), floor)
+            for name, (rate, floor) in law.items()
+        ]
     return Table(
         title="Slopes beside the law",
         columns=("network", "run", "predicted rate per step", "fitted over predicted", "predicted floor"),
@@ -434,27 +378,6 @@ def slope_table(rows: Sequence[Row]) -> Table:
         "is of linear networks; for ReLU it stands here to be compared with. The steps add noise of their own to "
         "that of the labels, which makes slopes a little steeper than predicted.",
     )
-
-
-def norm_table(rows: Sequence[Row]) -> Table:
-    """Norms and loss of every run after training."""
-    columns = {"irrelevant norm": "irrelevant", "relevant norm": "relevant", "loss": "loss"}
-    last = [row for row in rows if row["final"]]
-    lines: list[tuple[TableCell, ...]] = []
-    for task in dict.fromkeys(row["task"] for row in last):
-        mine = labelled(last, task)
-        lines += [(task, name, *(mean(mine, name, y) for y in columns.values())) for name in arms(mine)]
-    return Table(
-        title="First layer after training",
-        columns=("network and target", "run", *columns),
-        rows=tuple(lines),
-        caption="Norms of the columns of the first layer, 95 % intervals over seeds; loss on all the data.",
-    )
-
-
-def mean(found: Sequence[Row], name: str, column: str) -> Interval | None:
-    """Of one arm over the seeds that did not diverge; None if all did."""
-    return Curve.of([{**row, "x": 0} for row in found], name, x="x", y=column, where={"method": name}).intervals[0]
 
 
 PUBLISHED_NORMS = Table(

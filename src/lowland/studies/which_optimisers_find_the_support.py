@@ -25,34 +25,36 @@ paper with batches of 512; nothing was published on SAM. Expect 5 minutes on 2 c
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from statistics import fmean
-from time import perf_counter
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from lowland import catalog
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, at_least, whole
 from lowland.engine.replicas import Replicas
-from lowland.measurements.support import Support
 from lowland.methods.sam import SAM
 from lowland.methods.sgd import SGD
 from lowland.report.arms import contrast
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
-from lowland.report.figure import Curve, Figure, Panel
+from lowland.report.figure import Figure, Panel
 from lowland.report.grid import IncompleteError
-from lowland.report.interval import Interval
+from lowland.report.means import means
+from lowland.report.panels import curves_by
 from lowland.report.table import Table
 from lowland.runs.bordered_images import BorderedImages
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
+from lowland.runs.course import course
+from lowland.runs.first_layer import over_start
+from lowland.runs.stepper import stepper
+from lowland.runs.support_setup import SupportSetup
 from lowland.runs.support_task import SupportTask
-from lowland.seeds import derive, generator
+from lowland.seeds import derive
 from lowland.types import Row
 
 __all__ = ["Config"]
@@ -76,15 +78,6 @@ BASES: Mapping[str, float] = {
     "SAM": 0.02,
 }
 """The smallest learning rate of every grid."""
-
-OPTIMISERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
-    "SGD": torch.optim.SGD,
-    "momentum": partial(torch.optim.SGD, momentum=0.9),
-    "Adam": torch.optim.Adam,
-    "AdamW": partial(torch.optim.AdamW, weight_decay=0.01),
-    "Muon": partial(torch.optim.Muon, weight_decay=0.0),
-    "SAM": torch.optim.SGD,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,33 +121,13 @@ class Config:
         at_least("rho", self.rho, 0)
         if not self.rho:
             raise ValueError("rho must be above 0, got 0: SAM would be SGD.")
-        if not self.factors or self.factors[0] != 1 or list(self.factors) != sorted(set(self.factors)):
-            raise ValueError(f"factors must ascend from 1, got {self.factors}.")
+        ascending("factors", self.factors, first=1)
         catalog.module("data.sets", catalog.parse(self.data)[0])
 
 
 PAPER = Config(factors=(1.0, 2.0, 4.0, 8.0), data="mnist", train=60_000, border=7, steps=100_000)
 
 TINY = Config(factors=(1.0,), batch=4, steps=2, examples=20, train=40, border=1, hidden=4, looks=1, seeds=3)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """A task for r networks side by side.
-
-    Attributes:
-        models: The networks, each from its seed.
-        loss: Of one network on a batch.
-        seen: All training examples, (r, n, d) and (r, n, ...).
-        batches: Random ones, for ever.
-        relevant: Which inputs are, (d,).
-    """
-
-    models: list[nn.Module]
-    loss: Callable[[nn.Module, Tensor, Tensor], Tensor]
-    seen: tuple[Tensor, Tensor]
-    batches: Iterator[tuple[Tensor, Tensor]]
-    relevant: tuple[bool, ...]
 
 
 def cells(config: Config) -> list[Cell]:
@@ -177,18 +150,11 @@ def bordered_images(config: Config) -> BorderedImages:
     return BorderedImages(data=config.data, train=config.train, border=config.border, noise=0.5)
 
 
-def network(widths: Sequence[int], relu: bool, seed: int) -> nn.Module:
-    """Two layers without biases, He-normal."""
-    first, last = (nn.Linear(i, o, bias=False) for i, o in pairwise(widths))
-    stream = generator(seed, "weights")
-    for layer in (first, last):
-        nn.init.kaiming_normal_(layer.weight, generator=stream)
-    return nn.Sequential(first, nn.ReLU(), last) if relu else nn.Sequential(first, last)
-
-
-def linear_setup(config: Config, seeds: Sequence[int], device: str) -> Setup:
-    """Two linear layers and a target of 5 of 15 inputs, in float64."""
-    task = SupportTask(
+def setup_of(config: Config, task: str, seeds: Sequence[int], device: str) -> SupportSetup:
+    """Networks and what they are shown: a target of 5 of 15 inputs, or images."""
+    if task == IMAGES:
+        return SupportSetup.of_images(bordered_images(config), config.hidden, config.batch, seeds, device)
+    linear = SupportTask(
         inputs=15,
         relevant=5,
         examples=config.examples,
@@ -197,107 +163,37 @@ def linear_setup(config: Config, seeds: Sequence[int], device: str) -> Setup:
         learning_rate=BASES["SGD"],
         steps=config.steps,
     )
-    parts = zip(*(task.data(seed) for seed in seeds), strict=True)
-    x, y = (torch.stack(part).to(device) for part in parts)
-    return Setup(
-        models=[network((15, 20, 1), False, seed).to(device, torch.float64) for seed in seeds],
-        loss=lambda model, x, y: (model(x) - y).square().mean(),
-        seen=(x, y),
-        batches=task.shown(config.batch, x, y, seeds),
-        relevant=tuple(i < 5 for i in range(15)),
-    )
-
-
-def image_setup(config: Config, seeds: Sequence[int], device: str) -> Setup:
-    """Two layers with ReLU and images in borders, in float32."""
-    source = bordered_images(config)
-    train, _, classes = source.splits(device)
-    relevant = source.mask().flatten()
-    x = source.framed(train.x, generator(0, "train"))
-
-    def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        found = model(x)
-        return (found - nn.functional.one_hot(y, classes)).square().sum(1).mean()
-
-    return Setup(
-        models=[network((len(relevant), config.hidden, classes), True, seed).to(device) for seed in seeds],
-        loss=loss,
-        seen=(x.expand(len(seeds), -1, -1), train.y.expand(len(seeds), -1)),
-        batches=source.shown(config.batch, train, seeds),
-        relevant=tuple(relevant.tolist()),
-    )
+    return SupportSetup.of_task(linear, config.batch, seeds, device)
 
 
 def run(config: Config, cell: Cell, context: Context) -> list[Row]:
     """Train all seeds side by side; a row per look and seed."""
-    began = perf_counter()
     seeds = [derive(seed, "optimisers") for seed in range(config.seeds)]
-    setup = (linear_setup if cell["task"] == LINEAR else image_setup)(config, seeds, context.device)
-    name, eta = str(cell["optimiser"]), float(str(cell["learning_rate"]))
-    replicas = Replicas(setup.models, setup.loss)
-    step_all = stepper(name, list(replicas.parameters()), eta)
-    engine = replicas.bind(SAM(rho=config.rho) if name == "SAM" else SGD())
-    start = [norms(model, setup.relevant) for model in setup.models]
-    stretch, rows = config.steps // config.looks, []
-    for step, batch in enumerate(setup.batches):
-        if step % stretch == 0:
-            context.progress(step / config.steps)
-            facts = {**cell, "step": step, "final": step == stretch * config.looks}
-            losses = replicas.losses_each(*setup.seen).tolist()
-            rows += [
-                {**facts, "seed": seed, **looked(replicas.unstack(seed), loss, start[seed], setup.relevant)}
-                for seed, loss in enumerate(losses)
-            ]
-            if facts["final"]:
-                break
+    setup = setup_of(config, str(cell["task"]), seeds, context.device)
+    replicas, sam = Replicas(setup.models, setup.loss), cell["optimiser"] == "SAM"
+    engine = replicas.bind(SAM(rho=config.rho) if sam else SGD())
+    name = "SGD" if sam else str(cell["optimiser"])
+    optimise = stepper(name, list(replicas.parameters()), float(str(cell["learning_rate"])))
+
+    def step(*batch: Tensor) -> None:
         engine.backward_each(*batch)
-        step_all()
-    context.timing("training", perf_counter() - began)
+        optimise()
+
+    rows = []
+    for now in course(context, setup.batches, step, steps=config.steps, looks=config.looks):
+        losses = replicas.losses_each(*setup.seen).tolist()
+        looks = [
+            looked(replicas.unstack(i), setup.models[i], loss, setup.relevant) for i, loss in enumerate(losses)
+        ]
+        rows += [{**cell, **now, "seed": seed, **look} for seed, look in enumerate(looks)]
     return rows
 
 
-def stepper(name: str, weights: Sequence[nn.Parameter], eta: float) -> Callable[[], None]:
-    """What steps all replicas and clears their gradients; Muon, which is of matrices, sees each by itself."""
-    if name != "Muon":
-        optimizer = OPTIMISERS[name](weights, lr=eta)
-
-        def together() -> None:
-            optimizer.step()
-            optimizer.zero_grad()
-
-        return together
-    views = [(weight, i, nn.Parameter(weight.data[i])) for weight in weights for i in range(len(weight))]
-    muon = OPTIMISERS[name]([view for _, _, view in views], lr=eta)
-
-    def one_by_one() -> None:
-        for weight, i, view in views:
-            view.grad = None if weight.grad is None else weight.grad[i]
-        muon.step()
-        for weight in weights:
-            weight.grad = None
-
-    return one_by_one
-
-
-def norms(model: nn.Module, relevant: tuple[bool, ...]) -> dict[str, float]:
-    """What the first layer spends on either kind of input."""
-    return {reading.name: reading.value for reading in Support(relevant=relevant).read(model)}
-
-
-def looked(model: nn.Module, loss: float, start: Mapping[str, float], relevant: tuple[bool, ...]) -> Row:
-    """Norms over those at the start, ``log`` the logarithm of the first of them, and the training loss."""
+def looked(model: nn.Module, start: nn.Module, loss: float, relevant: tuple[bool, ...]) -> Row:
+    """Norms over those at the start, and the training loss."""
     if not math.isfinite(loss) or not all(w.isfinite().all() for w in model.parameters()):
         return {"diverged": True}
-    now = norms(model, relevant)
-    outside, inside = (now[name] / start[name] for name in ("irrelevant_norm", "relevant_norm"))
-    return {
-        "diverged": False,
-        "loss": loss,
-        "irrelevant": outside,
-        "log": math.log(outside),
-        "relevant": inside,
-        "auroc": now["support_auroc"],
-    }
+    return {"diverged": False, "loss": loss, **over_start(model, start, relevant)}
 
 
 def chosen(rows: Sequence[Row], task: str) -> dict[str, float]:
@@ -317,57 +213,40 @@ def chosen(rows: Sequence[Row], task: str) -> dict[str, float]:
 
 
 def _largest(name: str, losses: Mapping[float, Sequence[float]]) -> float:
-    means = {eta: fmean(found) for eta, found in losses.items() if max(found) < math.inf}
-    if not means:
+    ends = {eta: fmean(found) for eta, found in losses.items() if max(found) < math.inf}
+    if not ends:
         raise IncompleteError(f"{name} diverged at every learning rate.")
-    return max(eta for eta, loss in means.items() if loss <= (1 + SLACK) * min(means.values()))
+    return max(eta for eta, loss in ends.items() if loss <= (1 + SLACK) * min(ends.values()))
+
+
+def at_chosen(rows: Sequence[Row], task: str) -> list[Row]:
+    """The rows of a task at the chosen learning rates."""
+    rates = chosen(rows, task)
+    return [row for row in rows if row["task"] == task and row["learning_rate"] == rates[row["optimiser"]]]
 
 
 def compared(rows: Sequence[Row], task: str) -> list[Row]:
-    """The last rows of a task at the chosen learning rates, with the optimiser as ``method``."""
-    rates = chosen(rows, task)
-    return [
-        {**row, "method": row["optimiser"]}
-        for row in rows
-        if row["task"] == task and row["final"] and row["learning_rate"] == rates[row["optimiser"]]
-    ]
+    """The last of them, with the optimiser as ``method``."""
+    return [{**row, "method": row["optimiser"]} for row in at_chosen(rows, task) if row["final"]]
 
 
-def below_half(names: Sequence[str], rows: Sequence[Row]) -> list[Effect]:
+def norms(
+    names: Sequence[str], side: Literal["above", "below"], bound: float, rows: Sequence[Row]
+) -> list[Effect]:
     """Irrelevant norm after training, over that at the start."""
+    found = [(task, name, compared(rows, task)) for task in (LINEAR, IMAGES) for name in names]
     return [
         Effect.of(
-            f"{task}, {name}: irrelevant norm over start", contrast(found, {name: 1}, "irrelevant"), "below", HALF
+            f"{task}, {name}: irrelevant norm over start", contrast(mine, {name: 1}, "irrelevant"), side, bound
         )
-        for task in (LINEAR, IMAGES)
-        for found in [compared(rows, task)]
-        for name in names
+        for task, name, mine in found
     ]
 
 
 def ends_higher(name: str, than: str, rows: Sequence[Row]) -> list[Effect]:
     """Logarithm of an optimiser's irrelevant norm less another's."""
-    return [
-        Effect.of(
-            f"{task}: ln irrelevant norm, {name} less {than}",
-            contrast(compared(rows, task), {name: 1, than: -1}, "log"),
-            "above",
-        )
-        for task in (LINEAR, IMAGES)
-    ]
-
-
-def grows(name: str, rows: Sequence[Row]) -> list[Effect]:
-    """An optimiser's irrelevant norm over that at the start."""
-    return [
-        Effect.of(
-            f"{task}, {name}: irrelevant norm over start",
-            contrast(compared(rows, task), {name: 1}, "irrelevant"),
-            "above",
-            1.0,
-        )
-        for task in (LINEAR, IMAGES)
-    ]
+    sizes = {task: contrast(compared(rows, task), {name: 1, than: -1}, "log") for task in (LINEAR, IMAGES)}
+    return [Effect.of(f"{t}: ln irrelevant norm, {name} less {than}", size, "above") for t, size in sizes.items()]
 
 
 STUDENTS = "Runs of the project Mahlia44/optiML_support on the paper's code"
@@ -377,7 +256,7 @@ CLAIMS = (
         id="sgd_finds_the_support",
         text="SGD, with and without momentum, takes more than half of the weight off irrelevant inputs.",
         source="Beneventano, Pinto, Poggio 2024, for SGD",
-        check=partial(below_half, ("SGD", "momentum")),
+        check=partial(norms, ("SGD", "momentum"), "below", HALF),
     ),
     Claim(
         id="adam_keeps_more_than_sgd",
@@ -395,7 +274,7 @@ CLAIMS = (
         id="muon_raises_the_irrelevant",
         text="Muon puts more weight on irrelevant inputs than there was at the start.",
         source=f"{STUDENTS}: 5.97 from 4.45 with Muon",
-        check=partial(grows, "Muon"),
+        check=partial(norms, ("Muon",), "above", 1.0),
     ),
     Claim(
         id="sam_finds_more_than_sgd",
@@ -416,7 +295,7 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
         ),
         Figure(
             title="Weights on irrelevant inputs against the learning rate",
-            panels=tuple(over_rates(config, rows, task) for task in (LINEAR, IMAGES)),
+            panels=tuple(over_rates(rows, task) for task in (LINEAR, IMAGES)),
             caption="Norm after training over that at the start, on the whole grid of every optimiser.",
         ),
     ]
@@ -424,27 +303,26 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
 
 def over_training(rows: Sequence[Row], task: str) -> Panel:
     """A curve for every optimiser, at its learning rate."""
-    rates = chosen(rows, task)
-    mine = [row for row in rows if row["task"] == task and row["learning_rate"] == rates[row["optimiser"]]]
-    curves = [Curve.of(mine, name, x="step", y="irrelevant", where={"optimiser": name}) for name in rates]
     return Panel(
-        x_label="step", y_label="irrelevant norm over start", curves=tuple(curves), title=task, spread="band"
+        x_label="step",
+        y_label="irrelevant norm over start",
+        curves=curves_by(at_chosen(rows, task), "optimiser", x="step", y="irrelevant"),
+        title=task,
+        spread="band",
     )
 
 
-def over_rates(config: Config, rows: Sequence[Row], task: str) -> Panel:
+def over_rates(rows: Sequence[Row], task: str) -> Panel:
     """A curve for every optimiser against its learning rate over the smallest of its grid."""
     mine = [
         {**row, "factor": round(row["learning_rate"] / BASES[row["optimiser"]], 6)}
         for row in rows
         if row["task"] == task and row["final"]
     ]
-    names = dict.fromkeys(row["optimiser"] for row in mine)
-    curves = [Curve.of(mine, name, x="factor", y="irrelevant", where={"optimiser": name}) for name in names]
     return Panel(
         x_label="learning rate over the smallest",
         y_label="irrelevant norm over start",
-        curves=tuple(curves),
+        curves=curves_by(mine, "optimiser", x="factor", y="irrelevant"),
         title=task,
         x_scale="even",
     )
@@ -452,30 +330,20 @@ def over_rates(config: Config, rows: Sequence[Row], task: str) -> Panel:
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every task and optimiser, and what students found."""
-    columns = {
-        "irrelevant norm over start": "irrelevant",
-        "relevant norm over start": "relevant",
-        "AUROC of the relevant": "auroc",
-        "training loss": "loss",
-    }
-    lines = []
-    for task in (LINEAR, IMAGES):
-        found = compared(rows, task)
-        for name, eta in chosen(rows, task).items():
-            lines.append((task, name, eta, *(mean(found, name, column) for column in columns.values())))
-    mine = Table(
-        title="First layer by optimiser",
-        columns=("task", "optimiser", "learning rate", *columns),
-        rows=tuple(lines),
+    mine = means(
+        [row for task in (LINEAR, IMAGES) for row in compared(rows, task)],
+        "First layer by optimiser",
+        by={"task": "task", "optimiser": "optimiser", "learning rate": "learning_rate"},
+        of={
+            "irrelevant norm over start": "irrelevant",
+            "relevant norm over start": "relevant",
+            "AUROC of the relevant": "auroc",
+            "training loss": "loss",
+        },
         caption="After training, means over seeds, 95 % intervals. AUROC: the chance that a relevant input has a "
         "longer column than an irrelevant one.",
     )
     return [mine, PUBLISHED]
-
-
-def mean(found: Sequence[Row], name: str, column: str) -> Interval | None:
-    """Of one optimiser over the seeds that did not diverge; None if all did."""
-    return Curve.of(found, name, x="step", y=column, where={"method": name}).intervals[0]
 
 
 PUBLISHED = Table(
