@@ -1,34 +1,70 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
-from lowland.runs.large_steps import FACTOR, Regression, large_step, network, trained
+from lowland.runs.large_steps import FACTOR, FITTED, SMALL, large_step, schedule, trained
+from lowland.runs.sparse_target import SparseTarget
+from lowland.runs.students import Students
 
-DIAGONAL = Regression(kind="diagonal", inputs=8, examples=6, tests=20, teacher=2, steps=40)
-STUDENTS = Regression(kind="two layers", inputs=2, examples=6, tests=20, teacher=2, width=4, steps=40)
-BOTH = pytest.mark.parametrize("task", [DIAGONAL, STUDENTS])
+DIAGONAL = SparseTarget(inputs=8, nonzero=2, examples=6, tests=20, steps=400)
+TWO = Students(inputs=2, teacher=(2,), student=(4,), scales=(0.5, 0.0), examples=6, tests=20, steps=400)
+THREE = Students(
+    inputs=3,
+    teacher=(2, 2),
+    student=(5, 4),
+    scales=(0.8, 0.8, 0.8),
+    biases=True,
+    examples=6,
+    tests=20,
+    steps=400,
+    growth=6.0,
+)
+ALL = pytest.mark.parametrize("task", [DIAGONAL, TWO, THREE], ids=["diagonal", "two", "three"])
 
 
-def last(task, seeds, etas):
-    for _, weights in trained(task, seeds, etas, "cpu"):
+def last(task, seeds, schedules, sizes):
+    for _, weights in trained(task, seeds, schedules, sizes, "cpu"):
         found = weights
     return [weight.detach() for weight in found]
 
 
-@BOTH
-def test_the_module_answers_as_the_replica(task):
-    weights = last(task, [0, 1], torch.full((10, 1, 2), 0.1).double())
-    x = task.data(1)[0]
-    expected = task.answers(weights, x.expand(2, -1, -1))[1]
-    torch.testing.assert_close(network(task, [w[1] for w in weights])(x)[:, 0], expected)
+def constant(task, seed, size, steps):
+    return last(task, [seed], torch.ones(steps, 1).double(), torch.tensor([[size]]).double())
 
 
-@BOTH
+def survived(task, seed, size):
+    """Whether one training alone, with large steps for half of it, ends below the bound."""
+    weights = last(task, [seed], schedule(task.steps, 0.5, task.growth)[:, None], torch.tensor([[size]]).double())
+    x, y, _, _ = task.data(seed)
+    return (task.answers(weights, x[None]) - y).square().mean() < FITTED * (y - y.mean()).square().mean()
+
+
+@pytest.mark.parametrize(("steps", "share"), [(10, 0.3), (40, 0.1), (7, 0.5), (1000, 0.1)])
+def test_the_steps_decay_at_the_share_of_training(steps, share):
+    found = schedule(steps, share)
+    large = sum(step < share * steps - 1e-9 for step in range(steps))
+    assert found.tolist() == [1.0] * large + [SMALL] * (steps - large)
+
+
+def test_without_large_steps_all_are_small():
+    assert set(schedule(30, 0.0, growth=6.0).tolist()) == {SMALL}
+
+
+def test_large_steps_grow_with_the_root_of_time_towards_the_end_of_all_training():
+    found = schedule(100, 0.5, growth=6.0)
+    assert (found[0], found[25]) == (1.0, pytest.approx(1 + 5 * 0.5))
+    assert found[49] > found[48] > SMALL == found[50]
+
+
+@ALL
 def test_arms_and_seeds_are_trained_as_if_alone(task):
-    etas = 0.1 * torch.rand(20, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    together = last(task, [5, 6], etas)
-    alone = last(task, [6], etas[:, 2:, 1:])
+    draw = torch.Generator().manual_seed(0)
+    schedules = torch.rand(20, 3, generator=draw, dtype=torch.float64)
+    sizes = 0.1 * torch.rand(3, 2, generator=draw, dtype=torch.float64)
+    together = last(task, [5, 6], schedules, sizes)
+    alone = last(task, [6], schedules[:, 2:], sizes[2:, 1:])
     for all_of_them, one in zip(together, alone, strict=True):
         torch.testing.assert_close(all_of_them[5:], one, rtol=1e-12, atol=1e-12)
 
@@ -36,7 +72,7 @@ def test_arms_and_seeds_are_trained_as_if_alone(task):
 def test_a_step_is_that_of_sgd_on_half_the_squared_error():
     eta, (u, v) = 0.1, DIAGONAL.start(0)
     x, y, _, _ = DIAGONAL.data(0)
-    after_u, after_v = last(DIAGONAL, [0], torch.full((1, 1, 1), eta).double())
+    after_u, after_v = constant(DIAGONAL, 0, eta, 1)
     steps = [
         (u - eta * (x_i @ (u * v)[0] - y_i) * v * x_i, v - eta * (x_i @ (u * v)[0] - y_i) * u * x_i)
         for x_i, y_i in zip(x, y, strict=True)
@@ -44,42 +80,23 @@ def test_a_step_is_that_of_sgd_on_half_the_squared_error():
     assert any(torch.allclose(after_u[0], a) and torch.allclose(after_v[0], b) for a, b in steps)
 
 
-def test_students_start_without_answers_and_targets_are_not_zero():
-    x, y, _, _ = STUDENTS.data(0)
-    start = [weight[None] for weight in STUDENTS.start(0)]
-    assert not task_answers(start, x).any()
-    assert y.any()
-    torch.testing.assert_close(x.norm(dim=1), torch.ones(6, dtype=x.dtype))
+@ALL
+def test_the_large_step_is_nine_tenths_of_the_largest_that_is_survived_and_is_survived(task):
+    (size,) = large_step(task, [4], 0.5, "cpu").tolist()
+    assert size > 0
+    larger = [survived(task, 4, size * FACTOR**more) for more in range(5)]
+    assert larger[:2] == [True, True]
+    assert not any(a and b for a, b in pairwise(larger[1:]))
 
 
-def task_answers(weights, x):
-    return STUDENTS.answers(weights, x[None])
-
-
-def test_the_target_of_a_diagonal_network_is_sparse_and_of_unit_length():
-    x, y, fresh, more = replace(DIAGONAL, tests=50).data(0)
-    target = torch.linalg.lstsq(fresh, more).solution
-    assert target.norm().item() == pytest.approx(1)
-    torch.testing.assert_close(target[2:], torch.zeros(6, dtype=x.dtype), rtol=0, atol=1e-10)
-    torch.testing.assert_close(x @ target, y)
-
-
-@BOTH
-def test_the_large_step_and_the_next_are_survived_and_the_one_after_is_not(task):
-    (top,) = large_step(task, [3], 40, "cpu").tolist()
-    losses = []
-    for eta in (top, top * FACTOR, top * FACTOR**2):
-        weights = last(task, [3], torch.full((40, 1, 1), eta).double())
-        x, y, _, _ = task.data(3)
-        losses.append((task.answers(weights, x[None]) - y).square().mean().item())
-    assert max(losses[:2]) < 1e3
-    assert not losses[2] < 1e3
+def test_seeds_are_given_steps_of_their_own():
+    found = large_step(DIAGONAL, [3, 4], 0.5, "cpu")
+    assert found.tolist() == [large_step(DIAGONAL, [seed], 0.5, "cpu").item() for seed in (3, 4)]
 
 
 def test_no_step_is_survived_where_the_smallest_is_too_large():
-    assert large_step(replace(DIAGONAL, smallest=1e4), [0], 40, "cpu").tolist() == [0.0]
+    assert large_step(replace(DIAGONAL, smallest=1e4), [0], 0.5, "cpu").tolist() == [0.0]
 
 
-def test_an_unknown_kind_is_refused_by_words():
-    with pytest.raises(ValueError, match="kind must be one of diagonal, two layers, got 'deep'"):
-        replace(DIAGONAL, kind="deep")
+def test_no_step_is_survived_where_all_are_too_small_to_learn():
+    assert large_step(replace(DIAGONAL, smallest=1e-9), [0], 0.5, "cpu").tolist() == [0.0]

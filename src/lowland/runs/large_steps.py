@@ -1,21 +1,26 @@
-"""Small regressions by SGD on single examples, with steps as large as training survives, then small ones."""
+"""Small regressions by SGD on single examples, with large steps at first, then small ones; how large they may be.
 
-import math
+Every network is trained in several replicas side by side, which do not know of each other.
+"""
+
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lowland.checks import one_of
 from lowland.runs.side_by_side import batches
-from lowland.seeds import generator
 
-__all__ = ["Diagonal", "Regression", "large_step", "network", "trained"]
+__all__ = ["FACTOR", "FITTED", "LEAST", "SMALL", "Regression", "drawn", "large_step", "schedule", "trained"]
 
-LOST = 1e3
-"""A training loss beyond this has diverged."""
+SMALL = 0.2
+"""A small step over a large one."""
+
+FITTED = 0.1
+"""A step is survived if training ends with a loss below this share of that of the best constant answer."""
+
+LEAST = 40
+"""Fewest steps of a training with a course to look at."""
 
 FACTOR = 1 / 0.9
 """Between two neighbouring step sizes that are tried."""
@@ -24,96 +29,67 @@ TRIED = 40
 """Step sizes that are tried, from the smallest."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Regression:
-    """A target, a network for it, and how many steps of SGD on single examples it is trained for.
-
-    ``diagonal``: h(x) = <u * v, x> of a sparse positive target, from u = 0.1 and v = 0. ``two layers``: ReLU
-    students of a ReLU teacher on the circle, without biases, the output from 0.
+class Regression(Protocol):
+    """What is learnt, and by which network.
 
     Attributes:
-        kind: One of them.
-        inputs: Their dimension.
         examples: To train on.
-        tests: Fresh ones to test on.
-        teacher: Entries of the target that are not 0, or units of the teacher.
-        width: Units of the student.
-        steps: In all.
+        steps: Of SGD, in all.
         smallest: The smallest step size that is tried.
+        growth: What large steps grow to by the end of training, as the root of its share; 1: they are constant.
     """
 
-    kind: Literal["diagonal", "two layers"]
-    inputs: int
-    examples: int
-    tests: int = 1000
-    teacher: int
-    width: int = 0
-    steps: int
-    smallest: float = 0.05
-
-    def __post_init__(self) -> None:
-        one_of("kind", self.kind, ["diagonal", "two layers"])
+    @property
+    def examples(self) -> int: ...  # noqa: D102
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def smallest(self) -> float: ...  # noqa: D102
+    @property
+    def growth(self) -> float: ...  # noqa: D102
 
     def start(self, seed: int) -> list[Tensor]:
-        """The weights at first, each a matrix: u and v, or those of two layers."""
-        if self.kind == "diagonal":
-            return [torch.full((1, self.inputs), 0.1).double(), torch.zeros(1, self.inputs).double()]
-        first = 0.5 * torch.randn(
-            self.width, self.inputs, generator=generator(seed, "weights"), dtype=torch.float64
-        )
-        return [first, torch.zeros(1, self.width, dtype=torch.float64)]
+        """The weights at first, each a matrix."""
+        ...
 
     def data(self, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Inputs (n, d) and targets (n,) to train on, and to test on, in float64."""
-        stream = generator(seed, "data")
-        total = self.examples + self.tests
-        x = torch.randn(total, self.inputs, generator=stream, dtype=torch.float64)
-        if self.kind == "diagonal":
-            target = torch.zeros(self.inputs, dtype=torch.float64)
-            target[: self.teacher] = torch.rand(self.teacher, generator=stream, dtype=torch.float64)
-            y = x @ (target / target.norm())
-        else:
-            x = nn.functional.normalize(x, dim=1)
-            inner = torch.randn(self.teacher, self.inputs, generator=stream, dtype=torch.float64)
-            outer = torch.randn(self.teacher, generator=stream, dtype=torch.float64)
-            y = (x @ inner.T / math.sqrt(self.inputs)).relu() @ outer / math.sqrt(self.teacher)
-        n = self.examples
-        return x[:n], y[:n], x[n:], y[n:]
+        ...
 
     def answers(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
         """Of all replicas, (r, n), to inputs (r, n, d)."""
-        first, second = weights
-        if self.kind == "diagonal":
-            return (x @ (first * second).mT)[..., 0]
-        return ((x @ first.mT).relu() @ second.mT)[..., 0]
+        ...
+
+    def network(self, weights: Sequence[Tensor]) -> nn.Module:
+        """One replica as a module, its weights copied; its outputs are (n, 1)."""
+        ...
+
+    def used(self, network: nn.Module, x: Tensor) -> dict[str, float]:
+        """What a network has in use, layer by layer, on inputs (n, d)."""
+        ...
 
 
-class Diagonal(nn.Module):
-    """The diagonal network <u * v, x>, of weights of shape (1, d)."""
+def schedule(steps: int, share: float, growth: float = 1.0) -> Tensor:
+    r"""Step sizes over training, (steps,), as multiples of a large one.
 
-    def __init__(self, u: Tensor, v: Tensor) -> None:
-        super().__init__()
-        self.u, self.v = nn.Parameter(u.clone()), nn.Parameter(v.clone())
+    :math:`1 + (g - 1) \sqrt t` while the share t of training that is done is below ``share``, then ``SMALL``.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Answers (n, 1) to inputs (n, d)."""
-        return x @ (self.u * self.v).T
+    Example:
+        >>> schedule(5, 0.4).tolist()
+        [1.0, 1.0, 0.2, 0.2, 0.2]
+    """
+    done = torch.arange(steps, dtype=torch.float64) / steps
+    return torch.where(done < share, 1 + (growth - 1) * done.sqrt(), SMALL)
 
 
-def network(task: Regression, weights: Sequence[Tensor]) -> nn.Module:
-    """One replica as a module, its weights copied."""
-    first, second = weights
-    if task.kind == "diagonal":
-        return Diagonal(first, second)
-    layers = [nn.Linear(w.shape[1], w.shape[0], bias=False, dtype=w.dtype) for w in weights]
-    with torch.no_grad():
-        for layer, weight in zip(layers, weights, strict=True):
-            layer.weight.copy_(weight)
-    return nn.Sequential(layers[0], nn.ReLU(), layers[1])
+def drawn(task: Regression, seeds: Sequence[int], device: str) -> tuple[Tensor, Tensor]:
+    """Inputs (s, n, d) and targets (s, n) of s seeds to train on."""
+    x, y = (torch.stack(part).to(device) for part in zip(*(task.data(seed)[:2] for seed in seeds), strict=True))
+    return x, y
 
 
 def trained(
-    task: Regression, seeds: Sequence[int], etas: Tensor, device: str
+    task: Regression, seeds: Sequence[int], schedules: Tensor, sizes: Tensor, device: str
 ) -> Iterator[tuple[int, list[Tensor]]]:
     """Train replicas of every seed side by side.
 
@@ -122,46 +98,53 @@ def trained(
     Args:
         task: What is learnt.
         seeds: s of them.
-        etas: Step sizes, of shape (steps, a, s): over time, of each of a arms, for each seed.
+        schedules: Of each of a arms, (steps, a), as multiples of
+        sizes: Step sizes of each arm for each seed, (a, s).
         device: Where to compute.
 
     Yields:
         The step before which it is, and the weights, of shape (a s, ...), arms first; they change in place.
     """
-    arms = etas.shape[1]
-    parts = zip(*(task.data(seed)[:2] for seed in seeds), strict=True)
-    x, y = (torch.stack(part).to(device) for part in parts)
+    arms, (x, y) = len(sizes), drawn(task, seeds, device)
     starts = zip(*(task.start(seed) for seed in seeds), strict=True)
     weights = [torch.stack(w).repeat(arms, 1, 1).to(device).requires_grad_() for w in starts]
+    schedules, sizes = schedules.to(device), sizes.to(device)
     own = torch.arange(len(seeds), device=device)[:, None]
-    for step, at in zip(range(len(etas)), batches(task.examples, 1, seeds), strict=False):
+    for step, at in zip(range(len(schedules)), batches(task.examples, 1, seeds), strict=False):
         yield step, weights
         inputs, targets = x[own, at.to(device)].repeat(arms, 1, 1), y[own, at.to(device)].repeat(arms, 1)
         losses = (task.answers(weights, inputs) - targets).square().sum() / 2
-        sizes = etas[step].to(device).flatten()[:, None, None]
         grads = torch.autograd.grad(losses, weights)
+        etas = (schedules[step][:, None] * sizes).flatten()[:, None, None]
         with torch.no_grad():
             for weight, grad in zip(weights, grads, strict=True):
-                weight.sub_(sizes * grad)
-    yield len(etas), weights
+                weight.sub_(etas * grad)
+    yield len(schedules), weights
 
 
-def large_step(task: Regression, seeds: Sequence[int], steps: int, device: str) -> Tensor:
-    """Nine tenths of the largest constant step size of a grid with which training is not lost after some steps.
+def large_step(task: Regression, seeds: Sequence[int], longest: float, device: str) -> Tensor:
+    """Nine tenths of the largest step size that training survives, tried with the longest of the schedules.
 
-    No smaller one of the grid is lost, nor is this, which is the next below on the grid.
+    Tried are those of a grid, of which each is nine tenths of the next, so that what is returned was tried as
+    well; it must be survived, too. Survived is what ends below ``FITTED`` of the loss of the best constant answer.
+
+    Args:
+        task: What is learnt.
+        seeds: s of them.
+        longest: The share of large steps.
+        device: Where to compute.
 
     Returns:
-        Step sizes, one for every seed, (s,); 0 where not even the smallest two are survived.
+        Step sizes, one for every seed, (s,); 0 where no two neighbours are survived.
     """
-    grid = task.smallest * FACTOR ** torch.arange(TRIED, dtype=torch.float64)
+    grid = (task.smallest * FACTOR ** torch.arange(TRIED, dtype=torch.float64))[:, None].expand(-1, len(seeds))
+    schedules = schedule(task.steps, longest, task.growth)[:, None].expand(-1, TRIED)
     weights: list[Tensor] = []
-    for _, now in trained(task, seeds, grid[:, None].expand(steps, TRIED, len(seeds)), device):
+    for _, now in trained(task, seeds, schedules, grid, device):
         weights = now
-    parts = zip(*(task.data(seed)[:2] for seed in seeds), strict=True)
-    x, y = (torch.stack(part).to(device) for part in parts)
+    x, y = drawn(task, seeds, device)
     with torch.no_grad():
         errors = task.answers(weights, x.repeat(TRIED, 1, 1)) - y.repeat(TRIED, 1)
-    alive = (errors.square().mean(1) < LOST).view(TRIED, len(seeds)).cpu()
-    count = alive.long().cumprod(0).sum(0)
-    return torch.where(count > 1, grid[(count - 2).clamp(min=0)], 0.0)
+    losses = errors.square().mean(1).view(TRIED, len(seeds))
+    survived = (losses < FITTED * y.var(1, correction=0)).cpu()
+    return torch.where(survived[:-1] & survived[1:], grid[:-1], 0.0).amax(0)
