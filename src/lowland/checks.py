@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 
-__all__ = ["ascending", "at_least", "fraction", "nearest", "one_of", "unknown", "whole"]
+__all__ = ["ascending", "at_least", "finite", "fraction", "nearest", "one_of", "unknown", "whole"]
 
 
 def ascending(name: str, values: Sequence[float], *, first: float | None = None, least: int = 1) -> None:
@@ -38,6 +38,18 @@ def at_least(name: str, value: float, low: float) -> None:
     _refuse_non_number(name, value)
     if not math.isfinite(value) or value < low:
         raise ValueError(f"{name} must be a finite number >= {low:g}, got {value}.")
+
+
+def finite(name: str, value: float) -> None:
+    """Refuse a value that is not a finite number.
+
+    Raises:
+        TypeError: If ``value`` is not a number.
+        ValueError: If ``value`` is infinite or not a number.
+    """
+    _refuse_non_number(name, value)
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}.")
 
 
 def fraction(name: str, value: float, *, zero: bool = True, one: bool = True) -> None:

@@ -89,6 +89,15 @@ def test_a_study_that_is_refused_or_fails_is_named_and_stops_no_other(written, t
     assert "Could not be run, or failed: refused, fails." in text
 
 
+def test_stopped_it_says_what_goes_on_with_folder_and_table(written, capsys):
+    press = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(20)"
+    stops = written("stops", STUDY.replace('file.write("x")', press))
+    assert carry_out_all([stops], out=Path("my runs"), table=Path("t.md"), workers=1) == 130
+    said = capsys.readouterr().out
+    assert f"lowland study {stops} --out 'my runs'" in said
+    assert "lowland study --all --out 'my runs' --table t.md goes on with this study" in said
+
+
 def test_neither_a_name_nor_all_is_a_sentence(lowland):
     code, _, err = lowland("study")
     assert code == 2

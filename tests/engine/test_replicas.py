@@ -1,9 +1,12 @@
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 
 from lowland.blocks.radius import Cosine, ProportionalToLearningRate
 from lowland.catalog import load, names
+from lowland.engine import replica_engine
 from lowland.engine.replica_vector import ReplicaVector
 from lowland.engine.replicas import Replicas
 from lowland.methods.asam import ASAM
@@ -20,6 +23,7 @@ from lowland.methods.sgd import SGD
 from lowland.methods.usam import USAM
 from lowland.methods.wsam import WSAM
 from lowland.vector import Vector
+from pressed import pressed_at
 
 RHOS = (0.0, 0.05, 0.3)
 COUNT = len(RHOS)
@@ -244,6 +248,23 @@ def test_gradients_add_up_over_calls():
         torch.testing.assert_close(two, one + w.grad)
 
 
+def test_after_ctrl_c_at_any_moment_a_step_is_whole_or_has_not_been():
+    files, (x, y) = {replica_engine.__file__}, data(1)
+    moment, states = 1, set()
+    while True:
+        replicas = Replicas(nets(), loss)
+        engine = replicas.bind(SAM(rho=0.1))
+        with contextlib.suppress(KeyboardInterrupt):
+            passed = pressed_at(moment, lambda: engine.backward_each(x[0], y[0]), files)  # noqa: B023
+            if passed < moment:
+                break
+        filled = [w.grad is not None for w in replicas.parameters()]
+        assert len(set(filled)) == 1
+        states.add((filled[0], engine.count))
+        moment += 3
+    assert states == {(False, 0), (True, 1)}
+
+
 def test_gradients_share_no_memory():
     class Sum(nn.Module):
         def __init__(self):
@@ -352,6 +373,8 @@ def test_other_bad_arguments_are_refused_by_words():
         replicas.bind(SAM(), seeds=-1)
     with pytest.raises(ValueError, match=r"got 6 other parameters: make it of replicas.parameters\(\)"):
         replicas.bind(SAM(), momentum(Net().parameters()))
+    with pytest.raises(ValueError, match="must work entry by entry, got Adafactor: it would mix the replicas"):
+        replicas.bind(SAM(), torch.optim.Adafactor(replicas.parameters()))
     with pytest.raises(ValueError, match=r"where must pick at least one parameter, got 'iner\.\*'"):
         replicas.bind(SAM(), where="iner.*")
     with pytest.raises(TypeError, match="loss must be a function of a model and a batch, got int"):
@@ -376,7 +399,9 @@ def test_masks_drawn_without_a_module_are_refused_too():
         return loss(model, torch.nn.functional.dropout(x), y)
 
     x, y = data(1)
-    with pytest.raises(RuntimeError, match="called random operation"):
+    with pytest.raises(
+        NotImplementedError, match=r"one that torch\.vmap can compute, without random"
+    ):
         Replicas(nets(), dropping).bind(SGD()).backward_each(x[0], y[0])
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.func import grad, hessian, jvp, vmap
 
+from lowland.models._activations.augmented_relu import AugmentedReLU
 from lowland.models._activations.choice import ACTIVATIONS, activation_maker
 from lowland.models._activations.taylor import taylor
 from lowland.models.mlp import MLP
@@ -87,6 +88,13 @@ def test_the_second_derivative_has_area_one(spec):
     f = activation_maker(spec)()
     x = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
     assert torch.trapezoid(vmap(grad(grad(f)))(x), x).item() == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("bump", ["gauss", "bgelu"])
+def test_an_augmented_relu_is_relu_far_out_in_every_precision(bump, dtype):
+    x = torch.tensor([-1.0, 1.0, 300.0, -300.0, 1e4, torch.finfo(dtype).max / 4], dtype=dtype)
+    assert torch.equal(AugmentedReLU(bump=bump, width=0.1)(x), x.relu())
 
 
 def test_beta_gelu_is_gelu_at_one_and_relu_far_out():

@@ -13,8 +13,10 @@ from lowland.studies.finite_differences_see_the_kink import (
     TINY,
     Config,
     cells,
+    check,
     gradient_at,
     loss_of,
+    relu_never,
 )
 
 CONFIG = Config(seeds=4)
@@ -74,6 +76,12 @@ def test_a_network_that_diverged_leaves_a_doubt():
     assert verdicts(rows) == ["holds", "inconclusive", "holds", "inconclusive", "holds"]
 
 
+def test_activations_are_compared_within_a_seed_also_where_one_diverged():
+    rows = [row | {"error": row["error"] * 10 ** row["seed"]} for row in invented()]
+    lost = [row | {"diverged": row["activation"] == "relu" and row["seed"] == 0} for row in rows]
+    assert relu_never(lost)[0].value == pytest.approx(relu_never(rows)[0].value, abs=0.1)
+
+
 def test_the_gradient_beside_the_weights_leaves_them_bit_identical():
     start = begin(TINY, 0, "cpu", dtype=torch.float64, activation="gelu")
     p, before = loss_of(start.model, start.train), [w.clone() for w in start.model.parameters()]
@@ -103,3 +111,10 @@ def test_a_beginning_is_the_same_for_one_seed_and_another_for_another():
 def test_bad_settings_are_refused_by_words(wrong, words):
     with pytest.raises(ValueError, match=words):
         Config(**wrong)
+
+
+def test_a_network_with_an_activation_of_its_own_is_refused_by_words():
+    with pytest.raises(
+        ValueError, match="leave the activation to the study, got 'mlp:activation=relu'"
+    ):
+        check(Config(model="mlp:activation=relu"))

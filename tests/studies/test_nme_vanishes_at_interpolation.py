@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -14,6 +15,7 @@ from lowland.studies.nme_vanishes_at_interpolation import (
     TINY,
     Config,
     cells,
+    check,
     look,
     power,
     squared,
@@ -99,3 +101,16 @@ def test_a_look_has_the_traces_of_both_parts():
 def test_bad_settings_are_refused_by_words(wrong, words):
     with pytest.raises(ValueError, match=words):
         Config(**wrong)
+
+
+def test_a_network_without_an_nme_is_refused_by_words():
+    with pytest.raises(ValueError, match=r"model must not be linear in its weights, got 'mlp:widths=\(\)'"):
+        check(Config(model="mlp:widths=()", train=60))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"), [({"momentum": 1.5}, "momentum must be"), ({"learning_rate": math.nan}, "learning_rate")]
+)
+def test_numbers_out_of_range_are_refused_before_any_run(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        check(Config(**wrong, train=60))

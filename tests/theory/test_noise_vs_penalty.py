@@ -78,6 +78,8 @@ def test_the_rise_of_a_networks_loss_is_that_of_both_parts_of_its_hessian():
             r"sigma must be at most 0\.632 for the second order to be enough, got 1",
         ),
         ({"sigma": 0.1, "gauss_newton": 1.0, "nme": -1.0, "fourth": 1.0}, "sigma must be at most 0 for"),
+        ({"sigma": 0.1, "gauss_newton": float("nan")}, "gauss_newton must be a finite number, got nan"),
+        ({"sigma": 0.1, "gauss_newton": 1.0, "nme": float("inf")}, "nme must be a finite number, got inf"),
     ],
 )
 def test_bad_arguments_are_refused_by_words(arguments, words):

@@ -72,6 +72,11 @@ def test_bad_sizes_are_refused_by_words(sizes, words):
         rank_vs_depth(sizes)
 
 
+@pytest.mark.parametrize(("size", "count"), [(40, 16), (100, 40), (200, 80)])
+def test_what_is_just_wide_enough_is_taken_however_many_summands(size, count):
+    assert rank_vs_depth([size] * count) < 4
+
+
 def test_sizes_are_whole_numbers():
     with pytest.raises(TypeError, match=r"sizes must be a whole number, got 2\.5"):
         rank_vs_depth([2.5, 10])

@@ -73,3 +73,8 @@ def test_falls_from_the_edge_of_gradient_descent_as_rho_grows():
 def test_bad_arguments_are_refused_by_words(learning_rate, rho, words):
     with pytest.raises(ValueError, match=words):
         sam_edge(learning_rate, rho)
+
+
+def test_is_of_any_size():
+    assert sam_edge(1e200, 0.1) == pytest.approx(2e-200)
+    assert sam_edge(1e-200, 0.0) == pytest.approx(2e200)

@@ -120,3 +120,9 @@ def test_bad_arguments_are_refused_by_words():
         sam_two_layer(*draw(FINITE[0]), 1000.0)
     with pytest.raises(ValueError, match="y must differ from the output, got the output itself"):
         reach(net, x, net(x))
+
+
+def test_a_target_that_is_no_number_is_refused_by_words():
+    net = TwoLayer(torch.ones(2, 3), torch.zeros(2), torch.ones(2), torch.tensor(0.0))
+    with pytest.raises(ValueError, match="y must be a finite number, got nan"):
+        sam_two_layer(net, torch.ones(3), float("nan"), 0.1)

@@ -1,6 +1,7 @@
 """``lowland study --all``: every study with its quick settings, and one table of what they found."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from lowland.commands.carry_out import INTERRUPTED, Order, carry_out
 from lowland.commands.door import door, refuse
 from lowland.commands.kinds import studies
+from lowland.commands.study import elsewhere
 from lowland.files import read_json, write_whole
 from lowland.report.findings import Found, findings
 from lowland.runs.folder import RunFolder
@@ -20,6 +22,8 @@ from lowland.runs.study import Study
 
 __all__ = ["carry_out_all", "every_study"]
 
+TABLE = Path("docs/findings.md")
+
 
 def every_study(
     *,
@@ -27,7 +31,7 @@ def every_study(
     out: Path = Path("runs"),
     workers: int | None = None,
     fresh: Annotated[bool, Parameter(negative=())] = False,
-    table: Path = Path("docs/findings.md"),
+    table: Path = TABLE,
 ) -> int:
     """Run a study, or with --all every study.
 
@@ -57,10 +61,10 @@ def carry_out_all(
     for reference in references:
         study = Study(reference)
         config = study.module.Config()
-        command = f"lowland study {reference}"
+        command = f"lowland study {reference} {elsewhere(out)}".strip()
         code = _code(Order(study=study, config=config, command=command, out=out, workers=workers, fresh=fresh))
         if code == INTERRUPTED:
-            Console().print("lowland study --all goes on with this study, and then the others.", highlight=False)
+            _say_how_to_go_on(out, table)
             return code
         if code:
             missing.append(study.name)
@@ -71,6 +75,13 @@ def carry_out_all(
         write_whole(table, findings(found, missing))
     Console().print(f"Findings: {table}", highlight=False, soft_wrap=True, markup=False)
     return 1 if missing else 0
+
+
+def _say_how_to_go_on(out: Path, table: Path) -> None:
+    """What to type for the rest."""
+    named = "" if table == TABLE else shlex.join(["--table", str(table)])
+    words = ["lowland study --all", elsewhere(out), named, "goes on with this study, and then the others."]
+    Console().print(" ".join(word for word in words if word), highlight=False, soft_wrap=True, markup=False)
 
 
 def _code(order: Order) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from lowland.commands.prose import flowing, readable
 from lowland.commands.source import sections
 from lowland.runs.study import Study
 
-__all__ = ["study_app"]
+__all__ = ["elsewhere", "study_app"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,11 @@ def study_app(reference: str, tokens: Sequence[str], verb: str) -> App:
     )
 
 
+def elsewhere(out: Path) -> str:
+    """The flag for a folder of all runs that is not the usual one, else nothing."""
+    return "" if out == Running().out else shlex.join(["--out", str(out)])
+
+
 def _peek(tokens: Sequence[str]) -> Running:
     """The two flags that must be known before the others can have defaults."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -93,7 +99,7 @@ def _command(study: Study, base: object, verb: str) -> Callable[..., int]:
         with door():
             config = rebuild(base, {name: v for name, v in values.items() if name not in _NAMES})
         words = ["lowland", verb, "--paper" if running.paper else "", command_line(base, config)]
-        words.append(f"--out {running.out}" if running.out != Running().out else "")
+        words.append(elsewhere(running.out))
         order = Order(
             study=study,
             config=config,

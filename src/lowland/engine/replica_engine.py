@@ -10,6 +10,7 @@ from lowland.engine.method import Method
 from lowland.engine.replica_step import ReplicaAround, ReplicaStep, refuse
 from lowland.engine.replica_vector import ReplicaVector, farthest, finite
 from lowland.engine.request import Ball, Direction, Request
+from lowland.shield import Shield
 from lowland.vector import Vector
 
 __all__ = ["ReplicaEngine"]
@@ -68,11 +69,12 @@ class ReplicaEngine:
         around = ReplicaAround(self._moved, self._optimizer, self.count, seed=self._seeds[0], seeds=self._seeds)
         passes = _Passes(self._weights, self._moved, lambda point: self._losses(point, batch, axis))
         direction = _run(self.method.direction(ReplicaStep(self.count, (), around)), passes)
-        for name, part in direction.parts.items():
-            _add(self._weights[name], part)
-        self.count += 1
-        self.passes += passes.count
-        self.telemetry = {"passes": passes.count, "loss": passes.loss, **passes.sharpness}
+        with Shield():
+            for name, part in direction.parts.items():
+                _add(self._weights[name], part)
+            self.count += 1
+            self.passes += passes.count
+            self.telemetry = {"passes": passes.count, "loss": passes.loss, **passes.sharpness}
         return passes.loss
 
 

@@ -15,6 +15,9 @@ from lowland.engine.sites import Site, Where, select, sites
 
 __all__ = ["Replicas"]
 
+ACROSS = (torch.optim.Adafactor, torch.optim.LBFGS, torch.optim.Muon)
+"""Optimisers that look at more than an entry's own gradient."""
+
 Loss = Callable[..., Tensor]
 """``(model, *batch)`` to a scalar."""
 
@@ -40,7 +43,8 @@ class Replicas:
     Raises:
         TypeError: If something is no module, or the loss cannot be called.
         ValueError: If there is no model, or they differ in more than values.
-        NotImplementedError: If they have buffers or dropout.
+        NotImplementedError: If they have buffers or dropout; and later, if the loss draws random numbers, branches
+            on values, or does something else that ``torch.vmap`` cannot.
 
     Cost:
         A step holds what the separate steps would hold together.
@@ -112,7 +116,7 @@ class Replicas:
         Raises:
             TypeError: If the methods are of several kinds, or not methods.
             ValueError: If there are not as many as replicas, they differ in something else, or the optimiser
-                trains other parameters.
+                trains other parameters or would mix the replicas.
         """
         own = [methods] * len(self) if isinstance(methods, Method) else list(methods)
         numbers = [seeds] * len(self) if isinstance(seeds, int) else list(seeds)
@@ -150,9 +154,22 @@ class Replicas:
         return model
 
     def _losses(self, weights: Mapping[str, Tensor], batch: Sequence[Any], axis: int | None) -> Tensor:
-        """The losses at some weights; ``axis`` is that of the replicas in the batch, None if it is shared."""
+        """The losses at some weights; ``axis`` is that of the replicas in the batch, None if it is shared.
+
+        Raises:
+            NotImplementedError: If ``torch.vmap`` cannot compute the loss.
+            RuntimeError: If the loss raises one.
+        """
         named = {f"model.{name}": w for name, w in weights.items()}
-        return torch.vmap(self._skeleton.call, in_dims=(0, *[axis] * len(batch)))(named, *batch)
+        try:
+            return torch.vmap(self._skeleton.call, in_dims=(0, *[axis] * len(batch)))(named, *batch)
+        except RuntimeError as error:
+            if "vmap" not in str(error):
+                raise
+            raise NotImplementedError(
+                "The loss must be one that torch.vmap can compute, without random numbers and branches on values, "
+                "got one that it cannot (see above): train each network by itself."
+            ) from error
 
 
 class _Lossy(nn.Module):
@@ -205,6 +222,10 @@ def _refuse_kinds(model: nn.Module) -> None:
 
 
 def _refuse_strangers(optimizer: torch.optim.Optimizer, replicas: Replicas) -> None:
+    if isinstance(optimizer, ACROSS):
+        raise ValueError(
+            f"The optimiser must work entry by entry, got {type(optimizer).__name__}: it would mix the replicas."
+        )
     known = {id(p) for p in replicas.parameters()}
     count = sum(id(p) not in known for group in optimizer.param_groups for p in group["params"])
     if count:

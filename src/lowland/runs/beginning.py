@@ -48,7 +48,7 @@ def begin(
         seed: Decides initialisation and order of the batches; the data is the same for all seeds.
         device: Where to compute.
         dtype: Of images and weights.
-        activation: The network's, in place of that in ``settings``; None leaves it.
+        activation: The network's, which ``settings`` must leave open; None leaves it as it is there.
 
     Raises:
         FileNotFoundError: If the data is not on this machine.
@@ -56,10 +56,14 @@ def begin(
         TypeError: If the network takes no such argument.
         ValueError: If an argument is out of its range.
     """
+    settings.recipe("sgd")  # refuses numbers out of range
     data = load_images(settings.data, settings.train)
     name, _, arguments = catalog.parse(settings.model)
     make = catalog.load("models", name)
-    arguments |= {} if activation is None else {"activation": activation}
+    if activation is not None:
+        if "activation" in arguments:
+            raise ValueError(f"model must leave the activation to the study, got {settings.model!r}.")
+        arguments["activation"] = activation
     seed = derive(seed, "run")
     torch.manual_seed(derive(seed, "model"))
     model: nn.Module = make(shape=data.shape, classes=len(data.classes), **arguments)

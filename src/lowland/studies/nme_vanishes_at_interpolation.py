@@ -36,12 +36,14 @@ from lowland.report.effect import Effect, sentences
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import IncompleteError
 from lowland.report.interval import interval
+from lowland.report.panels import heading
 from lowland.report.shape import spearman
 from lowland.report.table import Table
 from lowland.runs.beginning import begin
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
 from lowland.runs.images import look_epochs
+from lowland.runs.side_by_side import one_hot_error
 from lowland.runs.training import Training
 from lowland.train.fit import fit
 from lowland.train.hooks import Moment
@@ -63,8 +65,7 @@ LATE = 0.1
 
 def squared(outputs: Tensor, labels: Tensor) -> Tensor:
     """Half the squared distance to the one-hot target, mean over the images."""
-    target = nn.functional.one_hot(labels, outputs.shape[1]).to(outputs)
-    return (outputs - target).square().sum(1).mean() / 2
+    return one_hot_error(outputs, labels) / 2
 
 
 OBJECTIVES = {"squared error": squared, "cross-entropy": nn.functional.cross_entropy}
@@ -121,8 +122,15 @@ def cells(config: Config) -> list[Cell]:
 
 
 def check(config: Config) -> None:
-    """Refuse by words what would make every run fail."""
-    begin(config, 0, "cpu")
+    """Refuse by words what would make every run fail.
+
+    Raises:
+        ValueError: If the network is linear in its weights, or a setting out of its range.
+    """
+    start = begin(config, 0, "cpu", dtype=torch.float64)
+    some = problem(start.model, squared, in_order(start.train.take(2)))
+    if not look(some, 2)["ratio"]:
+        raise ValueError(f"model must not be linear in its weights, got {config.model!r}: it has no NME.")
 
 
 def run(config: Config, cell: Cell, context: Context) -> list[Row]:
@@ -186,7 +194,7 @@ def falls(rows: Sequence[Row]) -> list[Effect]:
 
 def power(looks: Sequence[Row], quantity: str) -> float | None:
     """The power of the loss to which a quantity is proportional, late in a run; None with fewer than 3 looks."""
-    late = [row for row in looks if row["train_loss"] < LATE * looks[0]["train_loss"]]
+    late = [row for row in looks if row["train_loss"] < LATE * looks[0]["train_loss"] and row[quantity] > 0]
     if len(late) < 3:
         return None
     return linear_regression([log(r["train_loss"]) for r in late], [log(r[quantity]) for r in late]).slope
@@ -266,7 +274,7 @@ def against_loss(rows: Sequence[Row], objective: str) -> Panel:
         x_label="training loss, as a power of ten",
         y_label="|N v| / |G v|",
         curves=curves,
-        title=objective[:1].upper() + objective[1:],
+        title=heading(objective),
         y_scale="log",
     )
 
@@ -280,7 +288,7 @@ def over_training(rows: Sequence[Row], objective: str) -> Panel:
         x_label="epoch",
         y_label="trace",
         curves=tuple(curves),
-        title=objective[:1].upper() + objective[1:],
+        title=heading(objective),
         x_scale="log",
         y_scale="log",
         spread="band",

@@ -1,6 +1,6 @@
 """What normal noise on the weights adds to the loss, and what a penalty in its place must be."""
 
-from lowland.checks import at_least
+from lowland.checks import at_least, finite
 
 __all__ = ["noise_vs_penalty", "widest_noise"]
 
@@ -36,7 +36,9 @@ def noise_vs_penalty(sigma: float, gauss_newton: float, nme: float = 0.0, fourth
         The rise, in units of the loss, to second order.
 
     Raises:
-        ValueError: If sigma is below 0, or so wide that the next order is above a tenth of the result.
+        TypeError: If an argument is not a number.
+        ValueError: If one is not finite, or sigma below 0, or so wide that the next order is above a tenth of the
+            result.
 
     Example:
         >>> noise_vs_penalty(0.5, gauss_newton=6.0, nme=-2.0)
@@ -48,6 +50,8 @@ def noise_vs_penalty(sigma: float, gauss_newton: float, nme: float = 0.0, fourth
         NeurIPS 2024. https://arxiv.org/abs/2401.10809
     """
     at_least("sigma", sigma, 0)
+    for name, value in (("gauss_newton", gauss_newton), ("nme", nme), ("fourth", fourth)):
+        finite(name, value)
     trace = gauss_newton + nme
     if sigma > 0 and sigma**2 / 4 * abs(fourth) > SHARE * abs(trace):
         widest = widest_noise(trace, fourth)

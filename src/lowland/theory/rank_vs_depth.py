@@ -1,7 +1,7 @@
 """The effective rank of a product of random matrices."""
 
 from collections.abc import Sequence
-from math import log
+from math import fsum, log
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def rank_vs_depth(sizes: Sequence[int]) -> float:
         whole("sizes", size)
     if len(sizes) < 2:
         raise ValueError(f"sizes must be at least two, those of input and output, got {list(sizes)}.")
-    narrow = sum(1 / size for size in sizes)
+    narrow = fsum(1 / size for size in sizes)
     if narrow > NARROW:
         raise ValueError(
             f"sizes must have a sum of one over each of at most {NARROW}, got {narrow:.3g}: the chain is too long "

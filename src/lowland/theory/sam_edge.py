@@ -20,7 +20,7 @@ def sam_edge(learning_rate: float, rho: float) -> float:
     Of SAM, which normalises the gradient, the edge is that of :math:`\rho / \lVert g \rVert`, and falls as the
     gradient vanishes.
 
-    Computed as :math:`4 / (\eta + \sqrt{\eta^2 + 8\rho\eta})`, the same, which loses no digits where rho is small.
+    Computed as :math:`4 / (\eta (1 + \sqrt{1 + 8\rho/\eta}))`, the same, which loses no digits where rho is small.
 
     Args:
         learning_rate: Of the step, > 0.
@@ -45,4 +45,4 @@ def sam_edge(learning_rate: float, rho: float) -> float:
     at_least("rho", rho, 0)
     if learning_rate == 0:
         raise ValueError("learning_rate must be above 0, got 0: without steps every curvature is stable.")
-    return 4 / (learning_rate + sqrt(learning_rate**2 + 8 * rho * learning_rate))
+    return 4 / (learning_rate * (1 + sqrt(1 + 8 * rho / learning_rate)))

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lowland.checks import at_least
+from lowland.checks import at_least, finite
 
 __all__ = ["TwoLayer", "pull", "reach", "sam_two_layer"]
 
@@ -143,7 +143,7 @@ def reach(net: TwoLayer, x: Tensor, y: float) -> float:
         The radius, in the units of the weights.
 
     Raises:
-        ValueError: If the example is fitted exactly.
+        ValueError: If the target is not finite, or the example is fitted exactly.
 
     Example:
         >>> w, b, a = torch.tensor([[2.0]]), torch.zeros(1), torch.tensor([1.0])
@@ -152,6 +152,7 @@ def reach(net: TwoLayer, x: Tensor, y: float) -> float:
         >>> reach(TwoLayer(w, b, a, torch.tensor(0.0)), torch.tensor([1.0]), 1.0)
         inf
     """
+    finite("y", float(y))
     r, u = net(x) - y, net.before(x)
     if r == 0:
         raise ValueError("y must differ from the output, got the output itself: SAM has no direction there.")

@@ -95,7 +95,7 @@ def support_rate(learning_rate: float, noise: float, batch: int, examples: float
     whole("batch", batch)
     if learning_rate == 0:
         raise ValueError("learning_rate must be above 0, got 0: without steps nothing shrinks.")
-    if not examples >= batch:
+    if not isinstance(examples, int | float) or not examples >= batch:
         raise ValueError(f"examples must be at least the batch of {batch}, got {examples}.")
     left = 1.0 if examples == inf else (examples - batch) / max(examples - 1, 1)
     rate = 2 * learning_rate**2 * noise**2 / batch * left

@@ -7,6 +7,9 @@ from lowland.checks import at_least
 
 __all__ = ["BetaGELU", "beta_gelu_bend"]
 
+FAR = 1500.0
+"""Square of an entry beyond which the normal density is 0 in any precision."""
+
 
 class BetaGELU(nn.Module):
     r"""A GELU as sharp as one likes, :math:`\varphi_\beta(x) = x\, \Phi(\beta x)`, :math:`\Phi` the normal's.
@@ -56,5 +59,5 @@ def beta_gelu_bend(x: Tensor, beta: float) -> Tensor:
     Returns:
         The same shape; its integral is 1.
     """
-    square = (beta * x).square()
+    square = (beta * x).square().clamp(max=FAR)
     return beta * torch.exp(-square / 2) / (2 * torch.pi) ** 0.5 * (2 - square)
