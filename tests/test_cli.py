@@ -76,3 +76,9 @@ def test_the_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.strip() == lowland.__version__
+
+
+def test_the_help_of_a_study_asks_its_question_once(capsys):
+    with pytest.raises(SystemExit):
+        main(["study", "nme_vanishes_at_interpolation", "--help"])
+    assert " ".join(capsys.readouterr().out.split()).count("Does the nonlinear modelling error vanish") == 1

@@ -81,7 +81,8 @@ def parse(spec: str) -> tuple[str, str | None, dict[str, Any]]:
         ('mlp', None, {'widths': (64, 64), 'activation': 'gelu'})
     """
     head, _, tail = spec.partition(":")
-    name, _, preset = (head.strip(), "", "") if head.strip().endswith(".py") else head.strip().partition(".")
+    whole = head.strip().endswith(".py") or head.strip().startswith(".")  # a path
+    name, _, preset = (head.strip(), "", "") if whole else head.strip().partition(".")
     arguments = dict(_pair(spec, text) for text in _split_outside_brackets(tail))
     return name, preset or None, arguments
 

@@ -120,5 +120,5 @@ _NAMES = frozenset(parameter.name for parameter in parameters(Running(), "Runnin
 
 
 def _help(study: Study) -> str:
-    text = flowing(readable(sections(study.module.__doc__ or "")[""]))
-    return f"{study.module.QUESTION}\n\n{text}".strip()
+    _, _, about = sections(study.module.__doc__ or "")[""].partition("\n\n")
+    return f"{study.module.QUESTION}\n\n{flowing(readable(about))}".strip()
