@@ -81,3 +81,21 @@ def test_a_contrast_is_paired_by_seed_and_has_the_doubt_of_the_grid():
 def test_a_contrast_refuses_a_setting_outside_the_grid():
     with pytest.raises(LookupError, match=r"rho must be one of 0, 0.1, 0.2, got 0.3"):
         Grid.of(rows(), "error").contrast({0.3: 1})
+
+
+def test_two_grids_are_compared_over_the_seeds_of_both_with_the_doubts_of_both():
+    one, other = Grid.of(rows(broken=[(0.2, 1)]), "error"), Grid.of(rows((0.0, 3)), lambda row: row["seed"] ** 2)
+    found = one.beside(other, lambda mine, its: mine[0] - its[0])
+    assert (found.value, found.seeds) == ((0 - 2) / 2, 2)
+    assert found.doubt == f"{one.doubt} {other.doubt}"
+
+
+def test_two_grids_of_the_same_doubt_say_it_once():
+    grid = Grid.of(rows(broken=[(0.2, 1)]), "error")
+    assert grid.beside(grid, lambda mine, its: mine[0] - its[0]).doubt == grid.doubt
+
+
+def test_two_grids_without_a_seed_in_common_are_incomplete():
+    one, other = (Grid.of([row for row in rows() if row["seed"] in kept], "error") for kept in ((0, 1), (2, 3)))
+    with pytest.raises(IncompleteError, match="There is no seed with all rho of both"):
+        one.beside(other, lambda mine, its: mine[0] - its[0])

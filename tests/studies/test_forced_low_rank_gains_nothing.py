@@ -78,10 +78,10 @@ def test_a_projection_wider_than_the_features_is_refused_by_words():
     ("wrong", "words"),
     [
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
-        ({"rhos": (0.0, 0.1)}, r"rhos must be above 0, ascending, at least one, got \(0.0, 0.1\)"),
+        ({"rhos": (0.0, 0.1)}, r"rhos must ascend from above 0 and be at least one, got \(0.0, 0.1\)"),
         ({"rhos": (-0.1,)}, "rhos must be a finite number >= 0, got -0.1"),
-        ({"bottlenecks": (8, 4)}, r"bottlenecks must be above 0, ascending, at least one, got \(8, 4\)"),
-        ({"projections": ()}, r"projections must be above 0, ascending, at least one, got \(\)"),
+        ({"bottlenecks": (8, 4)}, r"bottlenecks must ascend from above 0 and be at least one, got \(8, 4\)"),
+        ({"projections": ()}, r"projections must ascend from above 0 and be at least one, got \(\)"),
         ({"projections": (0,)}, "projections must be at least 1, got 0"),
     ],
 )

@@ -70,6 +70,11 @@ def test_a_run_that_diverged_leaves_a_doubt_where_it_counts():
     assert verdicts(rows) == ["inconclusive", "holds", "holds", "inconclusive", "holds", "holds"]
 
 
+def test_noise_and_penalty_are_compared_over_the_seeds_that_both_have():
+    rows = [row | {"diverged": row["arm"] == "noise" and row["seed"] == 0} for row in invented()]
+    assert verdicts(rows) == ["holds"] * 5 + ["inconclusive"]
+
+
 def test_the_rise_under_narrow_noise_is_half_the_variance_times_the_trace():
     start = begin(TINY, 0, "cpu", dtype=torch.float64)
     p = problem(start.model, nn.functional.cross_entropy, (start.train.x, start.train.y))

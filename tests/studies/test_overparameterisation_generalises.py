@@ -122,7 +122,8 @@ def test_the_rank_of_features_is_that_of_the_plain_network():
     [
         ({"validation": 1000}, "validation must be less than the 1000 images, got 1000"),
         ({"decays": (1e-4,)}, "decays must ascend from 0"),
-        ({"expansions": (1,)}, "expansions must be at least two and learning_rates one"),
+        ({"expansions": (1,)}, "expansions must ascend from 1 and be at least two"),
+        ({"learning_rates": ()}, "learning_rates must be at least one, got none"),
         ({"learning_rates": (0.0,)}, "learning_rates must be a finite number >= 1e-12"),
     ],
 )

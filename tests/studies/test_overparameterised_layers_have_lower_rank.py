@@ -67,6 +67,11 @@ def test_a_diverged_run_leaves_a_doubt():
     assert verdicts(rows)["rank_falls_with_factors_after_training"] == "holds"
 
 
+def test_decay_is_compared_over_the_seeds_that_both_ways_have():
+    rows = [row | {"diverged": row["way"] == "decay" and row["seed"] == 0} for row in invented()]
+    assert verdicts(rows)["decay_lowers_the_rank_of_products_more"] == "inconclusive"
+
+
 def test_balanced_networks_begin_as_one_function_and_random_ones_do_not():
     data = load_images(TINY.data, TINY.train)
     x = data.train.x[:5]

@@ -106,9 +106,9 @@ def test_every_arm_is_trained_with_its_radius_and_sgd_with_none():
     [
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
         ({"probes": 1}, "probes must be at least 2, got 1"),
-        ({"rhos": (0.0, 0.1)}, r"rhos must be above 0, got \(0.0, 0.1\)"),
-        ({"rhos": (0.2, 0.1)}, r"rhos must ascend and be at least two, got \(0.2, 0.1\)"),
-        ({"rhos": (0.1,)}, "rhos must ascend and be at least two"),
+        ({"rhos": (0.0, 0.1)}, "rhos must ascend from above 0"),
+        ({"rhos": (0.2, 0.1)}, r"rhos must ascend from above 0 and be at least two, got \(0.2, 0.1\)"),
+        ({"rhos": (0.1,)}, "rhos must ascend from above 0 and be at least two"),
         ({"radius": 0.0}, "radius must be above 0, got 0.0"),
         ({"relative": -1.0}, "relative must be a finite number >= 0, got -1.0"),
     ],

@@ -2,7 +2,7 @@ import pytest
 
 from lowland.report.claim import judge_all
 from lowland.report.radii import unlearnt
-from lowland.studies.sam_lowers_feature_rank import CLAIMS, PAPER, Config, cells, matched
+from lowland.studies.sam_lowers_feature_rank import CLAIMS, PAPER, Config, cells, figures, matched
 
 RHOS = (0.0, 0.1, 0.2, 0.4)
 
@@ -67,7 +67,7 @@ def test_a_diverged_run_forbids_every_verdict():
 def test_the_control_compares_at_equal_training_loss():
     rows = invented(rank=lambda rho: 50, error=lambda rho: rho)
     half = next(row for row in matched(rows, "own", "a") if row["rho"] == 0.4 and row["seed"] == 0)
-    assert half["sgd"] == pytest.approx(90 - 5 * 0.4)  # between losses 0.5 (rank 90) and 0.25 (rank 85)
+    assert half["other"] == pytest.approx(90 - 5 * 0.4)  # between losses 0.5 (rank 90) and 0.25 (rank 85)
 
 
 def test_radii_at_which_nothing_is_learnt_do_not_count():
@@ -81,6 +81,12 @@ def test_runs_that_sgd_never_was_like_are_not_compared():
     rows = invented(rank=lambda rho: 50, error=lambda rho: rho)
     rows = [row | {"train_loss": 0.9} if row["rho"] == 0.4 else row for row in rows]
     assert {pair["rho"] for pair in matched(rows, "own", "a")} == {0.1, 0.2}
+
+
+def test_figures_are_drawn_without_a_seed_with_which_sgd_diverged():
+    rows = invented(rank=lambda rho: 50, error=lambda rho: rho)
+    rows = [row | {"diverged": row["rho"] == 0 and row["seed"] == 0} for row in rows]
+    assert "Rank at equal training loss" in [figure.title for figure in figures(Config(), rows)]
 
 
 def test_the_papers_setting_has_both_of_its_recipes():

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lowland.report.effect import sentences
 from lowland.report.interval import Interval, interval
 from lowland.report.number import number
 from lowland.report.outcome import outcome_of
@@ -112,6 +113,28 @@ class Grid:
             −2.0 [−4.5, 0.5]
         """
         return replace(interval([size(row) for row in self.values]), doubt=self.doubt)
+
+    def beside(self, other: "Grid", size: Callable[[tuple[float, ...], tuple[float, ...]], float]) -> Interval:
+        """The mean of a size that each seed's outcomes in this grid and in another give, for the seeds of both.
+
+        Returns:
+            The interval, with the doubts of both grids.
+
+        Raises:
+            IncompleteError: If no seed is in both.
+
+        Example:
+            >>> one = Grid(over="rho", points=(0,), seeds=(0, 1), values=((9,), (5,)))
+            >>> other = Grid(over="rho", points=(0,), seeds=(1, 2), values=((4,), (8,)))
+            >>> one.beside(other, lambda mine, its: mine[0] - its[0]).value
+            1.0
+        """
+        theirs = dict(zip(other.seeds, other.values, strict=True))
+        pairs = [(row, theirs[s]) for s, row in zip(self.seeds, self.values, strict=True) if s in theirs]
+        doubt = sentences(self.doubt, other.doubt)
+        if not pairs:
+            raise IncompleteError(doubt or f"There is no seed with all {self.over} of both.")
+        return replace(interval([size(mine, its) for mine, its in pairs]), doubt=doubt)
 
     def _place(self, point: float) -> int:
         if point not in self.points:

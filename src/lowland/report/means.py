@@ -33,7 +33,12 @@ def mean(rows: "Sequence[Row]", column: str, *, where: Mapping[str, object] | No
 
 
 def means(
-    rows: "Sequence[Row]", title: str, *, by: Mapping[str, str], of: Mapping[str, str], caption: str
+    rows: "Sequence[Row]",
+    title: str,
+    *,
+    by: Mapping[str, str],
+    of: Mapping[str, str],
+    caption: str = "Means over seeds, 95 % intervals.",
 ) -> Table:
     """A table with a line for every setting, in the order of the rows.
 
@@ -43,6 +48,12 @@ def means(
         by: Headings, and the columns that make up a setting.
         of: Headings, and the columns that are averaged over the seeds, as :func:`mean` does.
         caption: Of the table.
+
+    Example:
+        >>> rows = [{"rho": 0.1, "seed": s, "error": s} for s in (1, 2, 3)]
+        >>> table = means(rows, "Results", by={"rho": "rho"}, of={"error (%)": "error"})
+        >>> print(table.markdown().splitlines()[-1])
+        | 0.1 | 2.0 [−0.5, 4.5] |
     """
     settings = dict.fromkeys(tuple(row[column] for column in by.values()) for row in rows)
     lines: list[tuple[Cell, ...]] = []

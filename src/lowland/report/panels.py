@@ -1,5 +1,6 @@
 """Panels and curves that studies share."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from lowland.report.radii import layers
 if TYPE_CHECKING:
     from lowland.types import Row
 
-__all__ = ["against_rho", "by_layer", "curves_by", "rank_over_training"]
+__all__ = ["against_rho", "by_layer", "curves_by", "heading", "rank_over_training"]
 
 
 def curves_by(rows: "Sequence[Row]", by: str, *, x: str, y: str, label: str = "{}") -> tuple[Curve, ...]:
@@ -29,6 +30,16 @@ def curves_by(rows: "Sequence[Row]", by: str, *, x: str, y: str, label: str = "{
     """
     values = dict.fromkeys(row[by] for row in rows)
     return tuple(Curve.of(rows, label.format(value), x=x, y=y, where={by: value}) for value in values)
+
+
+def heading(label: str) -> str:
+    """A label as the title of its panel: with a capital, without the unit in brackets at its end.
+
+    Example:
+        >>> heading("test error (%)")
+        'Test error'
+    """
+    return re.sub(r" \([^()]*\)$", "", label[:1].upper() + label[1:])
 
 
 def against_rho(label: str, curves: Sequence[Curve], title: str) -> Panel:

@@ -5,18 +5,31 @@ quantities of a layer under ``quantity/layer``.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from lowland.report.effect import Effect, sentences
 from lowland.report.grid import Grid, IncompleteError
-from lowland.report.interval import Interval
+from lowland.report.interval import Interval, paired
 from lowland.report.shape import dip, trend
 
 if TYPE_CHECKING:
     from lowland.types import Row
 
-__all__ = ["effect", "falls_with_rho", "final", "judged", "layers", "recipes", "u_shaped", "unlearnt"]
+__all__ = [
+    "best_less",
+    "effect",
+    "falls_with_rho",
+    "final",
+    "guessing",
+    "judged",
+    "layers",
+    "left_out",
+    "recipes",
+    "u_shaped",
+    "unlearnt",
+]
 
 Side = Literal["above", "below", "within"]
 
@@ -38,14 +51,34 @@ def final(rows: "Sequence[Row]", recipe: str) -> "list[Row]":
 
 
 def unlearnt(rows: "Sequence[Row]", recipe: str) -> list[float]:
-    """Radii at which networks did not learn: mean training error above half of what guessing gives."""
-    last = [row for row in final(rows, recipe) if not row["diverged"]]
-    radii = sorted({row["rho"] for row in last})
+    """Radii at which the networks of a recipe did not learn; see :func:`guessing`."""
+    return guessing(final(rows, recipe))
+
+
+def guessing(last: "Sequence[Row]") -> list[float]:
+    """Radii at which networks did not learn: mean training error above half of what guessing gives.
+
+    Args:
+        last: The last row of every run.
+    """
+    sound = [row for row in last if not row["diverged"]]
+    radii = sorted({row["rho"] for row in sound})
     excess = {
-        rho: fmean(row["train_error"] - 50 * (1 - 1 / row["classes"]) for row in last if row["rho"] == rho)
+        rho: fmean(row["train_error"] - 50 * (1 - 1 / row["classes"]) for row in sound if row["rho"] == rho)
         for rho in radii
     }
     return [rho for rho in radii if excess[rho] > 0]
+
+
+def left_out(radii: Sequence[float]) -> str:
+    """A sentence about radii that carry no verdict; empty if there are none.
+
+    Example:
+        >>> left_out([0.4, 0.8])
+        'Left out, because networks did not learn there: rho 0.4, 0.8.'
+    """
+    words = ", ".join(f"{rho:g}" for rho in radii)
+    return f"Left out, because networks did not learn there: rho {words}." if words else ""
 
 
 def judged(rows: "Sequence[Row]", recipe: str) -> "list[Row]":
@@ -61,13 +94,32 @@ def judged(rows: "Sequence[Row]", recipe: str) -> "list[Row]":
     return found
 
 
+def best_less(rows: "Sequence[Row]", quantity: str, rho: float) -> Interval:
+    """A quantity at the radius with the lowest test error less that at another radius, paired by seed.
+
+    Args:
+        rows: The last row of every run, such as :func:`judged` gives.
+        quantity: Name of a column.
+        rho: The other radius.
+
+    Returns:
+        The interval; :func:`lowland.report.shape.dip` chooses the best radius for each seed by the others.
+
+    Raises:
+        IncompleteError: If there is none to choose.
+    """
+    errors, grid = Grid.of(rows, "test_error"), Grid.of(rows, quantity)
+    best = dict(zip(errors.seeds, dip(errors).chosen, strict=True))
+    there = [grid.column(best[seed])[at] for at, seed in enumerate(grid.seeds)]
+    return replace(paired(there, grid.column(rho)), doubt=grid.doubt)
+
+
 def effect(
     rows: "Sequence[Row]", recipe: str, name: str, size: Interval, expected: Side, unit: str = "", note: str = ""
 ) -> Effect:
     """An effect that says its recipe, where there are several, and which radii were left out."""
     named = name if len(recipes(rows)) == 1 else f"{recipe}: {name}"
-    out = ", ".join(f"{rho:g}" for rho in unlearnt(rows, recipe))
-    left = f"Left out, because networks did not learn there: rho {out}." if out else ""
+    left = left_out(unlearnt(rows, recipe))
     return Effect.of(named, size, expected, unit=unit, note=sentences(note, left))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, whole
 from lowland.data.dataset import Split
 from lowland.engine.method import Method
 from lowland.measurements.forgetting import Forgetting
@@ -55,10 +55,7 @@ class Perturbed(Training):
         super().__post_init__()
         whole("looks", self.looks)
         whole("seeds", self.seeds)
-        for rho in self.rhos:
-            at_least("rhos", rho, 0)
-        if not self.rhos or 0 in self.rhos or list(self.rhos) != sorted(set(self.rhos)):
-            raise ValueError(f"rhos must ascend from above 0 and be at least one, got {self.rhos}.")
+        ascending("rhos", self.rhos)
 
     @property
     def due(self) -> set[int]:

@@ -23,7 +23,7 @@ trains a ResNet-18 on all of CIFAR-10 with the cheap methods, SAM and SGD, and i
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
+from statistics import fmean, median
 
 from lowland.checks import at_least, whole
 from lowland.report.arms import best_radii, contrast, gap
@@ -31,6 +31,7 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Scatter
 from lowland.report.interval import Interval
+from lowland.report.means import mean
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
@@ -289,15 +290,14 @@ def line(rows: Sequence[Row], method: str) -> tuple[str | float | Interval | Non
     """A method's line; differences are empty where a run diverged."""
     mine = [row for row in rows if row["method"] == method]
     specs = ", ".join(dict.fromkeys(str(row["spec"]) for row in mine))
-    error, train = (Curve.of(mine, method, x="method", y=y).intervals[0] for y in ("test_error", "train_error"))
+    error, train = mean(mine, "test_error"), mean(mine, "train_error")
     gaps = [gap(rows, method, other, "test_error") for other in ("sam", "sgd")]
     twice = ", twice the epochs" if method == "sgd_twice" else ""
     return (method, specs + twice, _mean_work(rows, method), error, *gaps, train)
 
 
 def _mean_work(rows: Sequence[Row], method: str) -> float:
-    works = [row["work"] for row in rows if row["method"] == method]
-    return sum(works) / len(works)
+    return fmean(row["work"] for row in rows if row["method"] == method)
 
 
 def _mean_time(rows: Sequence[Row], seconds: Mapping[tuple[str, float, int], float], method: str) -> float:

@@ -17,7 +17,7 @@ the dimensions.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import isfinite, sqrt
 from typing import Literal
@@ -25,14 +25,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, at_least, whole
 from lowland.layers.expand import expand
 from lowland.observe.ranks import effective_rank_entropy
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid
-from lowland.report.interval import Interval, interval
+from lowland.report.means import means
 from lowland.report.shape import dip, trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
@@ -92,8 +92,7 @@ class Config:
             raise ValueError(f"examples must be fewer than the {self.size} inputs, got {self.examples}.")
         if not self.ranks or not all(0 < rank < self.size for rank in self.ranks):
             raise ValueError(f"ranks must be between 1 and size - 1, at least one, got {self.ranks}.")
-        if len(self.depths) < 3 or self.depths[0] != 1 or list(self.depths) != sorted(set(self.depths)):
-            raise ValueError(f"depths must ascend from 1 and be at least three, got {self.depths}.")
+        ascending("depths", self.depths, first=1, least=3)
 
 
 PAPER = Config(size=64, examples=48, ranks=(1, 4, 16), steps=10_000, seeds=10)
@@ -194,7 +193,7 @@ def rank_falls(rows: Sequence[Row]) -> list[Effect]:
 def deep_fail_on_full_rank(rows: Sequence[Row]) -> list[Effect]:
     """What one factor and the deepest network leave on the training data."""
     grid = over_depth(rows, "train_error", targets(rows, full=True)[0], "small")
-    shallow, deep = (replace(interval(grid.column(at)), doubt=grid.doubt) for at in (0, grid.points[-1]))
+    shallow, deep = (grid.contrast({at: 1}) for at in (0, grid.points[-1]))
     return [
         Effect.of("deepest: training error", deep, "above", LEFT, unit="%"),
         Effect.of("one factor: training error", shallow, "below", LEFT / 10, unit="%"),
@@ -204,15 +203,10 @@ def deep_fail_on_full_rank(rows: Sequence[Row]) -> list[Effect]:
 def deep_learn_low_rank(rows: Sequence[Row]) -> list[Effect]:
     """What the deepest network leaves on the training data of targets of low rank."""
     grids = {rank: over_depth(rows, "train_error", rank, "small") for rank in targets(rows)}
+    sizes = {rank: grid.contrast({grid.points[-1]: 1}) for rank, grid in grids.items()}
     return [
-        Effect.of(
-            f"rank {rank}: training error of the deepest",
-            replace(interval(grid.column(grid.points[-1])), doubt=grid.doubt),
-            "below",
-            LEFT,
-            unit="%",
-        )
-        for rank, grid in grids.items()
+        Effect.of(f"rank {rank}: training error of the deepest", size, "below", LEFT, unit="%")
+        for rank, size in sizes.items()
     ]
 
 
@@ -324,30 +318,17 @@ def drawn(outcome: str) -> Callable[[Row], float | None]:
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every target, start and depth."""
-    arms = list(dict.fromkeys((row["rank"], row["start"]) for row in rows))
     return [
-        Table(
-            title="What is found, by depth",
-            columns=(
-                "target's rank",
-                "start",
-                "factors",
-                "error (%)",
-                "training error (%)",
-                "rank (nats)",
-                "rate",
-            ),
-            rows=tuple(line for rank, start in arms for line in lines(rows, rank, start)),
+        means(
+            rows,
+            "What is found, by depth",
+            by={"target's rank": "rank", "start": "start", "factors": "depth"},
+            of={
+                "error (%)": "error",
+                "training error (%)": "train_error",
+                "rank (nats)": "effective_rank",
+                "rate": "learning_rate",
+            },
             caption="Means over seeds, 95 % intervals. Rate: mean of the learning rates that training survived.",
         )
-    ]
-
-
-def lines(rows: Sequence[Row], rank: int, start: str) -> list[tuple[int | str | Interval | None, ...]]:
-    """One target from one start."""
-    names = ("error", "train_error", "effective_rank", "learning_rate")
-    curves = [Curve.of(rows, n, x="depth", y=n, where={"rank": rank, "start": start}) for n in names]
-    return [
-        (rank, start, int(depth), *(curve.intervals[at] for curve in curves))
-        for at, depth in enumerate(curves[0].x)
     ]

@@ -27,8 +27,8 @@ Expect half a minute on 2 cores. The paper has no such experiment; ``--paper`` t
 images of MNIST.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import log, log10
 from statistics import fmean
 from typing import Literal
@@ -36,16 +36,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, whole
 from lowland.data.dataset import Split
 from lowland.operators.gauss_newton import gauss_newton
 from lowland.operators.hessian import hessian
 from lowland.operators.problem import Problem, problem
 from lowland.report.claim import Claim
-from lowland.report.effect import Effect, sentences
+from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
-from lowland.report.interval import Interval, interval
 from lowland.report.table import Table
 from lowland.runs.beginning import begin
 from lowland.runs.cell import Cell
@@ -101,10 +100,7 @@ class Config(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("seeds", self.seeds)
-        for rho in self.rhos:
-            at_least("rhos", rho, 0)
-        if len(self.rhos) < 3 or 0 in self.rhos or list(self.rhos) != sorted(set(self.rhos)):
-            raise ValueError(f"rhos must ascend from above 0 and be at least three, got {self.rhos}.")
+        ascending("rhos", self.rhos, least=3)
 
 
 PAPER = Config(data="mnist", model="mlp:widths=(256,256)", train=6000, epochs=1, seeds=3)
@@ -153,15 +149,18 @@ def loss_of(model: nn.Module, split: Split) -> Problem:
 def gradient_at(p: Problem, e: Tensor) -> Tensor:
     """The gradient beside the weights, which come back."""
     before = [w.detach().clone() for w in p.weights]
-    with torch.no_grad():
-        for w, part in zip(p.weights, p.split(e), strict=True):
-            w += part
+    put(p.weights, [was + part for was, part in zip(before, p.split(e), strict=True)])
     try:
         return p.gradient()
     finally:
-        with torch.no_grad():
-            for w, was in zip(p.weights, before, strict=True):
-                w.copy_(was)
+        put(p.weights, before)
+
+
+@torch.no_grad()
+def put(weights: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+    """Overwrite weights."""
+    for w, value in zip(weights, values, strict=True):
+        w.copy_(value)
 
 
 def relative(error: Tensor, to: Tensor) -> float:
@@ -181,18 +180,13 @@ def errors(rows: Sequence[Row], activation: str, quantity: str = "error") -> Gri
     return grid
 
 
-def over_seeds(grid: Grid, size: Callable[[Sequence[float]], float]) -> Interval:
-    """A size of each seed's errors, over seeds."""
-    return replace(interval([size(row) for row in grid.values]), doubt=grid.doubt)
-
-
 def linear(rows: Sequence[Row]) -> list[Effect]:
     """Slope of the error in rho, on logarithmic axes, between the two smallest rho, less 1."""
     effects = []
     for name in SMOOTH:
         grid = errors(rows, name)
         step = log(grid.points[1] / grid.points[0])
-        size = over_seeds(grid, lambda found, step=step: log(found[1] / found[0]) / step - 1)
+        size = grid.interval(lambda found, step=step: log(found[1] / found[0]) / step - 1)
         effects.append(Effect.of(f"{LABELS[name]}: power of rho, less 1", size, "within", 0.1))
     return effects
 
@@ -200,34 +194,27 @@ def linear(rows: Sequence[Row]) -> list[Effect]:
 def relu_never(rows: Sequence[Row]) -> list[Effect]:
     """ReLU's smallest error over rho, beside one that vanishes; and how far it grows again."""
     grid = errors(rows, "relu")
-    smooth = errors(rows, "gelu")
-    powers = [
-        log10(min(kinked) / vanishing[0]) for kinked, vanishing in zip(grid.values, smooth.values, strict=False)
-    ]
-    size = replace(interval(powers), doubt=sentences(grid.doubt, smooth.doubt))
+    above = grid.beside(errors(rows, "gelu"), lambda kinked, vanishing: log10(min(kinked) / vanishing[0]))
+    again = grid.interval(lambda found: found[0] - min(found))
     return [
         Effect.of(
-            "smallest error over rho above GELU's at the smallest", size, "above", TIMES, unit="powers of ten"
+            "smallest error over rho above GELU's at the smallest", above, "above", TIMES, unit="powers of ten"
         ),
-        Effect.of(
-            "error at the smallest rho less the smallest", over_seeds(grid, lambda e: e[0] - min(e)), "above"
-        ),
+        Effect.of("error at the smallest rho less the smallest", again, "above"),
     ]
 
 
 def ablated_floor(rows: Sequence[Row]) -> Effect:
     """The ablated GELU's error at the smallest rho over the activation's share in the product, less 1."""
     grid, floor = errors(rows, ABLATED), errors(rows, ABLATED, "floor")
-    ratios = [e[0] / f[0] - 1 for e, f in zip(grid.values, floor.values, strict=True)]
-    size = replace(interval(ratios), doubt=grid.doubt)
+    size = grid.beside(floor, lambda found, share: found[0] / share[0] - 1)
     return Effect.of("error at the smallest rho over the share, less 1", size, "within", 0.1)
 
 
 def bump_recovers(rows: Sequence[Row]) -> Effect:
     """ReLU's error less that with a bump, mean over rho, which are trained alike and have the same differences."""
     plain, bumped = errors(rows, "relu"), errors(rows, BUMP)
-    gains = [fmean(a) - fmean(b) for a, b in zip(plain.values, bumped.values, strict=False)]
-    size = replace(interval(gains), doubt=sentences(plain.doubt, bumped.doubt))
+    size = plain.beside(bumped, lambda a, b: fmean(a) - fmean(b))
     return Effect.of(f"error of ReLU less that of {LABELS[BUMP]}, mean over rho", size, "above", 0)
 
 
@@ -236,8 +223,7 @@ def nme_is_needed(rows: Sequence[Row]) -> list[Effect]:
     effects = []
     for name in SMOOTH:
         without, kept = errors(rows, name, "without_nme"), errors(rows, name)
-        powers = [log10(a[0] / b[0]) for a, b in zip(without.values, kept.values, strict=True)]
-        size = replace(interval(powers), doubt=kept.doubt)
+        size = without.beside(kept, lambda a, b: log10(a[0] / b[0]))
         effects.append(
             Effect.of(f"{LABELS[name]}: error above the Hessian's", size, "above", TIMES, unit="powers of ten")
         )

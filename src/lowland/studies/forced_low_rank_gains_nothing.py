@@ -30,7 +30,7 @@ from functools import partial
 from torch import nn
 
 from lowland import catalog
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
 from lowland.measurements.accuracy import Accuracy
@@ -44,7 +44,7 @@ from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import IncompleteError
 from lowland.report.interval import interval
-from lowland.report.results import results
+from lowland.report.means import means
 from lowland.report.shape import at_level
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
@@ -97,15 +97,11 @@ class Config(Training):
         super().__post_init__()
         for name in ("examples", "seeds"):
             whole(name, getattr(self, name))
-        for rho in self.rhos:
-            at_least("rhos", rho, 0)
         for name in ("bottlenecks", "projections"):
             for width in getattr(self, name):
                 whole(name, width)
         for name in ("rhos", "bottlenecks", "projections"):
-            values = getattr(self, name)
-            if not values or 0 in values or list(values) != sorted(set(values)):
-                raise ValueError(f"{name} must be above 0, ascending, at least one, got {values}.")
+            ascending(name, getattr(self, name))
 
 
 PAPER = Config(
@@ -351,8 +347,8 @@ def by_rank(rows: Sequence[Row], by: str, label: str) -> Curve:
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every arm; and the published control."""
     columns = {"test error (%)": "test_error", "train loss": "train_loss", "rank": "rank"}
-    caption = f"Rank on at most {config.examples} training images."
-    table = results(rows, "Results by arm", ["method", "rho"], columns, caption=caption)
+    caption = f"Means over seeds, 95 % intervals. Rank on at most {config.examples} training images."
+    table = means(rows, "Results by arm", by={"method": "method", "rho": "rho"}, of=columns, caption=caption)
     return [table.marked("test error (%)"), published()]
 
 

@@ -40,7 +40,8 @@ from lowland.report.arms import contrast
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
-from lowland.report.interval import Interval
+from lowland.report.means import means
+from lowland.report.panels import heading
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.columns import columns
@@ -296,7 +297,9 @@ def against(rows: Sequence[Row], name: str) -> Panel:
         if mine:
             placed = [{**row, "x": x[row["rho"]]} for row in mine]
             curves.append(Curve.of(placed, label(method, m, rows), x="x", y="test_error"))
-    return Panel(x_label=UNITS[name], y_label="test error (%)", curves=tuple(curves), title=title(MEASURES[name]))
+    return Panel(
+        x_label=UNITS[name], y_label="test error (%)", curves=tuple(curves), title=heading(MEASURES[name])
+    )
 
 
 def label(method: str, m: int, rows: Sequence[Row]) -> str:
@@ -305,44 +308,29 @@ def label(method: str, m: int, rows: Sequence[Row]) -> str:
     return f"{LABELS[method]}, m = {m}" if cut else LABELS[method]
 
 
-def title(words: str) -> str:
-    """Words as a heading."""
-    return words[:1].upper() + words[1:]
-
-
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """Every measure's correlation with accuracy; and every arm."""
-    found = runs(rows)
-    scopes = [correlations(rows, groups) for groups in (all_arms, of_one_rho)]
-    columns = {"test error (%)": "test_error", **{UNITS[name]: name for name in FORGETTING}}
-    columns["largest eigenvalue"] = "lambda_max"
-    arms = dict.fromkeys((row["method"], row["m"], row["rho"]) for row in found)
+    scopes = zip(correlations(rows, all_arms), correlations(rows, of_one_rho), strict=True)
     return [
-        Table(
-            title="Correlation with test accuracy",
-            columns=("measure", "over all arms", "among arms of one rho"),
-            rows=tuple(
-                (words, *(mean(scope, "tau", method=name) for scope in scopes)) for name, words in MEASURES.items()
-            ),
+        means(
+            [
+                {"measure": MEASURES[row["method"]], "all": row["tau"], "one": other["tau"]}
+                for row, other in scopes
+            ],
+            "Correlation with test accuracy",
+            by={"measure": "measure"},
+            of={"over all arms": "all", "among arms of one rho": "one"},
             caption="Kendall's tau, means over seeds, 95 % intervals.",
         ),
-        Table(
-            title="The arms",
-            columns=("method", "m", "rho", *columns),
-            rows=tuple(
-                (
-                    LABELS[a[0]],
-                    *a[1:],
-                    *(mean(found, name, method=a[0], m=a[1], rho=a[2]) for name in columns.values()),
-                )
-                for a in arms
-            ),
+        means(
+            [{**row, "method": LABELS[row["method"]]} for row in runs(rows)],
+            "The arms",
+            by={"method": "method", "m": "m", "rho": "rho"},
+            of={
+                "test error (%)": "test_error",
+                **{UNITS[name]: name for name in FORGETTING},
+                "largest eigenvalue": "lambda_max",
+            },
             caption="Means over seeds, 95 % intervals; m images choose the perturbation.",
         ),
     ]
-
-
-def mean(rows: Sequence[Row], column: str, **where: object) -> Interval | None:
-    """Mean over the seeds that did not diverge; None if all did."""
-    alike = [{**row, "x": 0.0} for row in rows]
-    return Curve.of(alike, column, x="x", y=column, where=where).intervals[0]

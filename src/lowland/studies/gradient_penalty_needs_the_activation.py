@@ -21,13 +21,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, whole
 from lowland.report.arms import contrast
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import IncompleteError
-from lowland.report.radii import unlearnt
+from lowland.report.means import means
+from lowland.report.radii import guessing
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
@@ -78,10 +79,7 @@ class Config(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("seeds", self.seeds)
-        for rho in self.rhos:
-            at_least("rhos", rho, 0)
-        if not self.rhos or 0 in self.rhos or list(self.rhos) != sorted(set(self.rhos)):
-            raise ValueError(f"rhos must ascend from above 0 and be at least one, got {self.rhos}.")
+        ascending("rhos", self.rhos)
 
 
 PAPER = Config(
@@ -135,7 +133,7 @@ def difference(rows: Sequence[Row], name: str, other: str, text: str, side: Side
     Raises:
         IncompleteError: If there is none.
     """
-    out = {rho for way in (name, other) for rho in unlearnt(of_way(rows, way), "")}
+    out = {rho for way in (name, other) for rho in guessing(of_way(rows, way))}
     radii = {row["rho"] for row in of_way(rows, name)} - out
     if not radii:
         raise IncompleteError(f"At no rho did networks learn with {ARMS[name][2]} and with {ARMS[other][2]}.")
@@ -147,8 +145,8 @@ def difference(rows: Sequence[Row], name: str, other: str, text: str, side: Side
 
 
 def of_way(rows: Sequence[Row], name: str) -> list[Row]:
-    """The runs of one way, as rules about radii want them."""
-    return [{**row, "recipe": ""} for row in rows if row["method"] == name]
+    """The runs of one way."""
+    return [row for row in rows if row["method"] == name]
 
 
 CLAIMS = (
@@ -226,17 +224,13 @@ def against_rho(rows: Sequence[Row], quantity: str, label: str) -> Panel:
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every way and rho, and what can be read of the paper's."""
-    names = {"test error (%)": "test_error", "train error (%)": "train_error", "train loss": "train_loss"}
-    lines = []
-    for name, rho in dict.fromkeys((row["method"], row["rho"]) for row in rows):
-        mine = [row for row in rows if (row["method"], row["rho"]) == (name, rho)]
-        sizes = [Curve.of(mine, name, x="rho", y=key).intervals[0] for key in names.values()]
-        lines.append(({**PLAIN, **ARMS}[name][2], rho, *sizes))
+    ways = {**PLAIN, **ARMS}
     return [
-        Table(
-            title="Results by way and rho",
-            columns=("way", "rho", *names),
-            rows=tuple(lines),
+        means(
+            [{**row, "method": ways[row["method"]][2]} for row in rows],
+            "Results by way and rho",
+            by={"way": "method", "rho": "rho"},
+            of={"test error (%)": "test_error", "train error (%)": "train_error", "train loss": "train_loss"},
             caption="Means over seeds, 95 % intervals.",
         ),
         Table(

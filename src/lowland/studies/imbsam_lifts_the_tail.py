@@ -32,6 +32,7 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.interval import Interval
+from lowland.report.means import mean
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.columns import columns
@@ -290,5 +291,4 @@ def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
 def line(rows: Sequence[Row], method: str, outcomes: Iterable[str]) -> tuple[str | Interval | None, ...]:
     """A method's line."""
     mine = [row for row in rows if row["method"] == method]
-    errors = [Curve.of(mine, method, x="method", y=outcome).intervals[0] for outcome in outcomes]
-    return (method, mine[0]["spec"], *errors)
+    return (method, mine[0]["spec"], *(mean(mine, outcome) for outcome in outcomes))

@@ -28,9 +28,9 @@ from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure
 from lowland.report.grid import Grid
 from lowland.report.interval import Interval, interval, paired
+from lowland.report.means import means
 from lowland.report.panels import against_rho
 from lowland.report.radii import effect, final, judged
-from lowland.report.results import results
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
@@ -196,8 +196,8 @@ def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
         "stable rank before training": "weight_stable_rank_before",
     }
     return [
-        results(final(rows, RECIPE), "Results by rho", ["rho"], columns),
-        results(final(rows, RECIPE), "Weight matrices before and after training", ["rho"], weights),
+        means(final(rows, RECIPE), "Results by rho", by={"rho": "rho"}, of=columns),
+        means(final(rows, RECIPE), "Weight matrices before and after training", by={"rho": "rho"}, of=weights),
         Table(
             title="Published: contrastive training on MS-COCO",
             columns=("rho", "rank image head", "rank text head", "rank residual stream", "rank of weights"),

@@ -18,13 +18,13 @@ and is meant for a GPU.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Split
 from lowland.estimate.trace import trace
@@ -38,10 +38,10 @@ from lowland.operators.problem import problem
 from lowland.penalties.gauss_newton_trace import GaussNewtonTrace
 from lowland.penalties.hessian_trace import HessianTrace
 from lowland.report.claim import Claim
-from lowland.report.effect import Effect, sentences
+from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid
-from lowland.report.interval import interval, paired
+from lowland.report.means import means
 from lowland.report.table import Table
 from lowland.runs.beginning import Beginning, begin
 from lowland.runs.cell import Cell
@@ -106,10 +106,7 @@ class Config(Training):
         for name in ("vectors", "examples", "draws", "seeds"):
             whole(name, getattr(self, name))
         whole("probes", self.probes, 2)
-        for variance in self.variances:
-            at_least("variances", variance, 0)
-        if not self.variances or 0 in self.variances or list(self.variances) != sorted(set(self.variances)):
-            raise ValueError(f"variances must ascend from above 0 and be at least one, got {self.variances}.")
+        ascending("variances", self.variances)
 
 
 PAPER = Config(
@@ -236,17 +233,17 @@ def strongest(rows: Sequence[Row], arm: str, quantity: str) -> Grid:
 def ends(rows: Sequence[Row], arm: str, quantity: str, name: str, side: Side) -> Effect:
     """A quantity with a way at the largest variance, beside 0."""
     grid = strongest(rows, arm, quantity)
-    found = grid.column(grid.points[-1])
+    most = grid.points[-1]
+    found = grid.column(most)
     note = f"{name[:1].upper()}{name[1:]}: below 0 with {sum(value < 0 for value in found)} of {len(found)} seeds."
-    return Effect.of(name, replace(interval(found), doubt=grid.doubt), side, note=note)
+    return Effect.of(name, grid.contrast({most: 1}), side, note=note)
 
 
 def changes(rows: Sequence[Row], arm: str, quantity: str, name: str, side: Side, bound: float = 0.0) -> Effect:
     """A quantity with a way at the largest variance less that without."""
-    grid = strongest(rows, arm, quantity)
-    size = paired(grid.column(grid.points[-1]), grid.column(grid.points[0]))
+    size = strongest(rows, arm, quantity).interval(lambda row: row[-1] - row[0])
     unit = "points" if quantity == "test_error" else ""
-    return Effect.of(name, replace(size, doubt=grid.doubt), side, bound, unit=unit)
+    return Effect.of(name, size, side, bound, unit=unit)
 
 
 def below_zero(rows: Sequence[Row]) -> list[Effect]:
@@ -265,8 +262,7 @@ def spares_the_rest(rows: Sequence[Row]) -> list[Effect]:
 def against_noise(rows: Sequence[Row]) -> Effect:
     """Test error with noise less that with the penalty on G."""
     noise, other = (strongest(rows, arm, "test_error") for arm in ("noise", "gauss_newton"))
-    size = paired(noise.column(noise.points[-1]), other.column(other.points[-1]))
-    size = replace(size, doubt=sentences(noise.doubt, other.doubt))
+    size = noise.beside(other, lambda mine, its: mine[-1] - its[-1])
     return Effect.of("test error with noise less that with the penalty on G", size, "above", unit="points")
 
 
@@ -365,18 +361,14 @@ def noise_panel(config: Config, rows: Sequence[Row]) -> Panel:
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every way and variance."""
-    names = {"test error (%)": "test_error", "train loss": "train_loss"} | {v: k for k, v in TRACES.items()}
-    lines = []
-    for arm, variance in dict.fromkeys((row["arm"], row["variance"]) for row in rows):
-        mine = [row for row in rows if (row["arm"], row["variance"]) == (arm, variance)]
-        sizes = [Curve.of(mine, arm, x="variance", y=key).intervals[0] for key in names.values()]
-        lines.append((ARMS.get(arm, "none"), variance, *sizes))
-    caption = f"Means over seeds, 95 % intervals. Traces of the loss on {config.examples} training images at most."
+    scores = {"test error (%)": "test_error", "train loss": "train_loss"}
     return [
-        Table(
-            title="Results by way and variance",
-            columns=("way", "variance", *names),
-            rows=tuple(lines),
-            caption=caption,
+        means(
+            [{**row, "arm": ARMS.get(row["arm"], "none")} for row in rows],
+            "Results by way and variance",
+            by={"way": "arm", "variance": "variance"},
+            of={**scores, **{label: name for name, label in TRACES.items()}},
+            caption="Means over seeds, 95 % intervals. Traces of the loss on "
+            f"{config.examples} training images at most.",
         )
     ]

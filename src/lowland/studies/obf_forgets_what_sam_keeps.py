@@ -22,7 +22,7 @@ a GPU; the paper itself has ImageNet.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -38,7 +38,8 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid
-from lowland.report.interval import Interval, interval
+from lowland.report.means import means
+from lowland.report.panels import heading
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.columns import columns
@@ -144,9 +145,12 @@ def look(config: Config, rho: float, model: nn.Module, data: Dataset, final: boo
 
 def own(rows: Sequence[Row]) -> list[Row]:
     """A row per run: what its own perturbation does, mean over training, under the quantities' bare names."""
-    return [
-        {**row, **{name: row.get(f"{name}/{row['method']}") for name in QUANTITIES}} for row in over_training(rows)
-    ]
+    return [under(row["method"], row) for row in over_training(rows)]
+
+
+def under(name: str, row: Row) -> Row:
+    """A run's row with what a perturbation does to the network under the quantities' bare names."""
+    return {**row, **{quantity: row.get(f"{quantity}/{name}") for quantity in QUANTITIES}}
 
 
 def each_rho(
@@ -161,12 +165,8 @@ def each_rho(
     """A quantity of the networks that were trained with a method, at every length."""
     mine = [row for row in own(rows) if row["method"] == method]
     radii = sorted({row["rho"] for row in mine})
-    grids = [Grid.of(mine, value, where={"rho": rho}) for rho in radii]
-    sizes = [replace(interval(grid.column(grid.points[0])), doubt=grid.doubt) for grid in grids]
-    return [
-        Effect.of(f"{name}, rho {rho:g}", size, expected, bound, unit=unit)
-        for rho, size in zip(radii, sizes, strict=True)
-    ]
+    sizes = {rho: Grid.of(mine, value, where={"rho": rho}).contrast({rho: 1}) for rho in radii}
+    return [Effect.of(f"{name}, rho {rho:g}", size, expected, bound, unit=unit) for rho, size in sizes.items()]
 
 
 def under_its_own(quantity: str, methods: Sequence[str], expected: Side, rows: Sequence[Row]) -> list[Effect]:
@@ -290,7 +290,7 @@ def against_rho(runs: Sequence[Row], quantity: str) -> Panel:
     """A curve for every perturbation, on its own networks."""
     curves = [Curve.of(runs, LABELS[m], x="rho", y=quantity, where={"method": m}) for m in PERTURBATIONS]
     label = QUANTITIES[quantity]
-    return Panel(x_label="rho", y_label=label, curves=tuple(curves), title=title(label), x_scale="even")
+    return Panel(x_label="rho", y_label=label, curves=tuple(curves), title=heading(label), x_scale="even")
 
 
 def over_epochs(rows: Sequence[Row], rho: float, quantity: str) -> Panel:
@@ -300,45 +300,32 @@ def over_epochs(rows: Sequence[Row], rho: float, quantity: str) -> Panel:
         for m in PERTURBATIONS
     ]
     label = QUANTITIES[quantity]
-    return Panel(x_label="epoch", y_label=label, curves=tuple(curves), title=title(label))
-
-
-def title(label: str) -> str:
-    """A label as a heading, without its unit."""
-    return (label[:1].upper() + label[1:]).removesuffix(" (nats)")
+    return Panel(x_label="epoch", y_label=label, curves=tuple(curves), title=heading(label))
 
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """What each perturbation does to its own networks, and what each does to SAM's."""
-    runs = own(rows)
-    lines = [
-        (LABELS[method], rho, *(mean(runs, method, rho, name) for name in QUANTITIES))
-        for method in PERTURBATIONS
-        for rho in config.rhos
-    ]
-    same = [
-        (LABELS[name], rho, *(mean(runs, "sam", rho, f"{quantity}/{name}") for quantity in QUANTITIES))
-        for name in PERTURBATIONS
-        for rho in config.rhos
-    ]
-    columns = ("perturbation", "rho", *QUANTITIES.values())
+    sams = [row for row in over_training(rows) if row["method"] == "sam"]
     return [
-        Table(
-            title="Every perturbation on the networks trained with it",
-            columns=columns,
-            rows=tuple(lines),
-            caption="Means over training and seeds, 95 % intervals.",
+        by_perturbation(
+            own(rows),
+            "Every perturbation on the networks trained with it",
+            "Means over training and seeds, 95 % intervals.",
         ),
-        Table(
-            title="Every perturbation on the networks of SAM",
-            columns=columns,
-            rows=tuple(same),
-            caption="The same where all directions are looked at on the same networks.",
+        by_perturbation(
+            [{**under(name, row), "method": name} for name in PERTURBATIONS for row in sams],
+            "Every perturbation on the networks of SAM",
+            "The same where all directions are looked at on the same networks.",
         ),
     ]
 
 
-def mean(runs: Sequence[Row], method: str, rho: float, column: str) -> Interval | None:
-    """Mean over the seeds that did not diverge; None if all did."""
-    mine = [row for row in runs if row["method"] == method and row["rho"] == rho]
-    return Curve.of(mine, column, x="rho", y=column).intervals[0]
+def by_perturbation(rows: Sequence[Row], title: str, caption: str) -> Table:
+    """A line for every perturbation and length."""
+    return means(
+        [{**row, "method": LABELS[row["method"]]} for row in rows],
+        title,
+        by={"perturbation": "method", "rho": "rho"},
+        of={label: quantity for quantity, label in QUANTITIES.items()},
+        caption=caption,
+    )

@@ -39,8 +39,9 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import IncompleteError
-from lowland.report.interval import Interval
-from lowland.report.radii import unlearnt
+from lowland.report.means import means
+from lowland.report.panels import heading
+from lowland.report.radii import guessing, left_out
 from lowland.report.shape import at_level
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
@@ -142,13 +143,12 @@ def learnt(rows: Sequence[Row], methods: Sequence[str]) -> tuple[list[Row], str]
     Raises:
         IncompleteError: If they learn at none.
     """
-    ends = {m: [{**row, "recipe": ""} for row in rows if row["final"] and row["method"] == m] for m in methods}
-    out = sorted({rho for mine in ends.values() for rho in unlearnt(mine, "")})
+    ends = [[row for row in rows if row["final"] and row["method"] == method] for method in methods]
+    out = sorted({rho for last in ends for rho in guessing(last)})
     kept = [row for row in rows if row["method"] in methods and row["rho"] not in out]
     if not any(row["rho"] for row in kept):
         raise IncompleteError("At no rho did networks learn; they diverged, or guess.")
-    words = ", ".join(f"{rho:g}" for rho in out)
-    return kept, f"Left out, because networks did not learn there: rho {words}." if out else ""
+    return kept, left_out(out)
 
 
 def sharper(
@@ -292,7 +292,7 @@ def against_rho(rows: Sequence[Row], quantity: str) -> Panel:
     curves = [Curve.of(found, LABELS[m], x="rho", y=quantity) for m, found in mine.items()]
     label = QUANTITIES[quantity]
     return Panel(
-        x_label="rho", y_label=label, curves=tuple(curves), title=title(label), x_scale="even", y_scale="log"
+        x_label="rho", y_label=label, curves=tuple(curves), title=heading(label), x_scale="even", y_scale="log"
     )
 
 
@@ -302,29 +302,17 @@ def over_epochs(rows: Sequence[Row], quantity: str) -> Panel:
     curves = [Curve.of(rows, LABELS[m], x="epoch", y=quantity, where={"method": m}) for m in methods]
     label = QUANTITIES[quantity]
     return Panel(
-        x_label="epoch", y_label=label, curves=tuple(curves), title=title(label), y_scale="log", spread="band"
+        x_label="epoch", y_label=label, curves=tuple(curves), title=heading(label), y_scale="log", spread="band"
     )
-
-
-def title(label: str) -> str:
-    """A label as a heading, without its unit."""
-    return (label[:1].upper() + label[1:]).removesuffix(" (%)")
 
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every method and length."""
-    runs = ended(rows)
-    arms = dict.fromkeys((row["method"], row["rho"]) for row in runs)
-    table = Table(
-        title="Sharpness and error by method and rho",
-        columns=("method", "rho", *QUANTITIES.values()),
-        rows=tuple((LABELS[m], rho, *(mean(runs, m, rho, name) for name in QUANTITIES)) for m, rho in arms),
+    table = means(
+        [{**row, "method": LABELS[row["method"]]} for row in ended(rows)],
+        "Sharpness and error by method and rho",
+        by={"method": "method", "rho": "rho"},
+        of={label: quantity for quantity, label in QUANTITIES.items()},
         caption="Means over seeds after training, 95 % intervals.",
     )
     return [table.marked(QUANTITIES["test_error"])]
-
-
-def mean(runs: Sequence[Row], method: str, rho: float, column: str) -> Interval | None:
-    """Mean over the seeds that did not diverge; None if all did."""
-    mine = [row for row in runs if row["method"] == method and row["rho"] == rho]
-    return Curve.of(mine, column, x="rho", y=column).intervals[0]

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from lowland import catalog
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, at_least, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset, Split
 from lowland.layers.expand import expand
@@ -37,7 +37,9 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
-from lowland.report.interval import Interval, interval, paired
+from lowland.report.interval import interval
+from lowland.report.means import means
+from lowland.report.panels import curves_by
 from lowland.report.shape import at_level, trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
@@ -81,14 +83,12 @@ class Config(Training):
         whole("validation", self.validation)
         if self.validation >= self.train:
             raise ValueError(f"validation must be less than the {self.train} images, got {self.validation}.")
-        for name, first in (("expansions", 1), ("decays", 0)):
-            values = getattr(self, name)
-            if not values or values[0] != first or list(values) != sorted(set(values)):
-                raise ValueError(f"{name} must ascend from {first}, got {values}.")
+        ascending("expansions", self.expansions, first=1, least=2)
+        ascending("decays", self.decays, first=0)
         for rate in self.learning_rates:
             at_least("learning_rates", rate, 1e-12)
-        if len(self.expansions) < 2 or not self.learning_rates:
-            raise ValueError("expansions must be at least two and learning_rates one, got fewer.")
+        if not self.learning_rates:
+            raise ValueError("learning_rates must be at least one, got none.")
 
 
 PAPER = Config(
@@ -206,7 +206,7 @@ def compared(rows: Sequence[Row], quantity: str, decay: float, side: str) -> lis
     return [
         Effect.of(
             f"{factors:g} factors less one",
-            replace(paired(grid.column(factors), grid.column(1)), doubt=grid.doubt),
+            grid.contrast({factors: 1, 1: -1}),
             "below" if side == "below" else "above",
             unit="%",
         )
@@ -326,8 +326,8 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
         Figure(
             title="Over training, without weight decay",
             panels=(
-                over_epochs(config, found, "test_error", "test error (%)"),
-                over_epochs(config, found, "loss", "loss"),
+                over_epochs(found, "test_error", "test error (%)"),
+                over_epochs(found, "loss", "loss"),
             ),
             caption="Test error, and training loss as it was trained on.",
         ),
@@ -343,16 +343,13 @@ def against_factors(config: Config, rows: Sequence[Row], quantity: str, label: s
     return Panel(x_label="factors", y_label=label, curves=tuple(curves), title=title, x_scale="even")
 
 
-def over_epochs(config: Config, rows: Sequence[Row], quantity: str, label: str) -> Panel:
+def over_epochs(rows: Sequence[Row], quantity: str, label: str) -> Panel:
     """A curve for each number of factors."""
-    curves = [
-        Curve.of(rows, f"{factors} factors", x="epoch", y=quantity, where={"decay": 0.0, "expansion": factors})
-        for factors in config.expansions
-    ]
+    mine = [row for row in rows if row["decay"] == 0]
     return Panel(
         x_label="epoch",
         y_label=label,
-        curves=tuple(curves),
+        curves=curves_by(mine, "expansion", x="epoch", y=quantity, label="{} factors"),
         title=label,
         palette="ordered",
         spread="band",
@@ -362,34 +359,26 @@ def over_epochs(config: Config, rows: Sequence[Row], quantity: str, label: str) 
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every decay and number of factors, and every learning rate that was tried."""
-    names = ("test_error", "train_error", "loss", "feature_rank")
-    heads = ("test error (%)", "training error (%)", "training loss", "rank of features")
-    found = [row for row in chosen(rows) if row["final"]]
-    tried = [row for row in rows if row["final"]]
+    setting = {"weight decay": "decay", "factors": "expansion", "learning rate": "rate"}
+    last = [row for row in rows if row["final"]]
     return [
-        Table(
-            title="At the chosen learning rates",
-            columns=("weight decay", "factors", "learning rate", *heads),
-            rows=tuple(line for decay in config.decays for line in lines(found, decay, names)),
+        means(
+            [row for row in chosen(rows) if row["final"]],
+            "At the chosen learning rates",
+            by=setting,
+            of={
+                "test error (%)": "test_error",
+                "training error (%)": "train_error",
+                "training loss": "loss",
+                "rank of features": "feature_rank",
+            },
             caption="Means over seeds, 95 % intervals.",
         ),
-        Table(
-            title="Every learning rate",
-            columns=("weight decay", "factors", "learning rate", "validation error (%)", "test error (%)"),
-            rows=tuple(
-                line
-                for decay in config.decays
-                for rate in config.learning_rates
-                for line in lines([r for r in tried if r["rate"] == rate], decay, ("held_error", "test_error"))
-            ),
+        means(
+            sorted(last, key=lambda row: (row["decay"], config.learning_rates.index(row["rate"]))),
+            "Every learning rate",
+            by=setting,
+            of={"validation error (%)": "held_error", "test error (%)": "test_error"},
             caption="Means over the seeds that did not diverge, 95 % intervals.",
         ),
     ]
-
-
-def lines(rows: Sequence[Row], decay: float, names: Sequence[str]) -> list[tuple[float | Interval | None, ...]]:
-    """One decay."""
-    mine = [row for row in rows if row["decay"] == decay]
-    curves = [Curve.of(mine, name, x="expansion", y=lambda row, name=name: row.get(name)) for name in names]
-    rates = {row["expansion"]: row["rate"] for row in mine}
-    return [(decay, int(x), rates[x], *(c.intervals[at] for c in curves)) for at, x in enumerate(curves[0].x)]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from lowland import catalog
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, at_least, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
 from lowland.layers.collapse import collapse
@@ -35,7 +35,7 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid
-from lowland.report.interval import Interval, paired
+from lowland.report.means import means
 from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
@@ -85,12 +85,7 @@ class Config(Training):
         super().__post_init__()
         whole("seeds", self.seeds)
         at_least("decay", self.decay, 1e-12)
-        if (
-            len(self.expansions) < 2
-            or self.expansions[0] != 1
-            or list(self.expansions) != sorted(set(self.expansions))
-        ):
-            raise ValueError(f"expansions must ascend from 1 and be at least two, got {self.expansions}.")
+        ascending("expansions", self.expansions, first=1, least=2)
 
 
 PAPER = Config(
@@ -173,11 +168,14 @@ def layers(rows: Sequence[Row]) -> list[str]:
     return [name.removeprefix("end/") for name in next(found, {}) if name.startswith("end/")]
 
 
+def over_factors(rows: Sequence[Row], outcome: str, way: str) -> Grid:
+    """One outcome of a way against the number of factors."""
+    return Grid.of(rows, outcome, over="expansion", where={"way": way})
+
+
 def falls(rows: Sequence[Row], quantity: str, way: str) -> list[Effect]:
     """Rank correlation with the number of factors, for every layer."""
-    grids = {
-        layer: Grid.of(rows, f"{quantity}/{layer}", over="expansion", where={"way": way}) for layer in layers(rows)
-    }
+    grids = {layer: over_factors(rows, f"{quantity}/{layer}", way) for layer in layers(rows)}
     return [Effect.of(f"{layer}: correlation with factors", trend(grid), "below") for layer, grid in grids.items()]
 
 
@@ -185,15 +183,12 @@ def decay_lowers_products_more(rows: Sequence[Row]) -> list[Effect]:
     """What decay changes with the most factors, less what it changes with one."""
     effects = []
     for layer in layers(rows):
-        plain, decayed = (
-            Grid.of(rows, f"end/{layer}", over="expansion", where={"way": way}) for way in ("random", "decay")
+        plain, decayed = (over_factors(rows, f"end/{layer}", way) for way in ("random", "decay"))
+        size = decayed.beside(
+            plain, lambda with_it, without: with_it[-1] - without[-1] - (with_it[0] - without[0])
         )
-        most = plain.points[-1]
-        gains = [[b - a for a, b in zip(plain.column(at), decayed.column(at), strict=True)] for at in (most, 1)]
-        size = replace(paired(*gains), doubt=plain.doubt or decayed.doubt)
-        effects.append(
-            Effect.of(f"{layer}: change by decay, {most:g} factors less one", size, "below", unit="nats")
-        )
+        name = f"{layer}: change by decay, {plain.points[-1]:g} factors less one"
+        effects.append(Effect.of(name, size, "below", unit="nats"))
     return effects
 
 
@@ -268,23 +263,17 @@ def errors(rows: Sequence[Row], quantity: str, label: str) -> Panel:
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every way and number of factors."""
-    found = layers(rows)
-    names = [*(f"{when}/{layer}" for layer in found for when in ("start", "end")), "train_error", "test_error"]
-    heads = [*(f"{layer}, {when}" for layer in found for when in ("before", "after")), "train (%)", "test (%)"]
+    ranks = {
+        f"{layer}, {word}": f"{when}/{layer}"
+        for layer in layers(rows)
+        for when, word in (("start", "before"), ("end", "after"))
+    }
     return [
-        Table(
-            title="Rank and errors by the number of factors",
-            columns=("way", "factors", *heads),
-            rows=tuple(line for way in WAYS for line in lines(rows, way, names)),
+        means(
+            [{**row, "way": WAYS[row["way"]]} for row in rows],
+            "Rank and errors by the number of factors",
+            by={"way": "way", "factors": "expansion"},
+            of={**ranks, "train (%)": "train_error", "test (%)": "test_error"},
             caption="Nats. Means over seeds, 95 % intervals.",
         )
     ]
-
-
-def lines(rows: Sequence[Row], way: str, names: Sequence[str]) -> list[tuple[str | int | Interval | None, ...]]:
-    """One way."""
-    curves = [
-        Curve.of(rows, name, x="expansion", y=lambda row, name=name: row.get(name), where={"way": way})
-        for name in names
-    ]
-    return [(WAYS[way], int(x), *(curve.intervals[at] for curve in curves)) for at, x in enumerate(curves[0].x)]

@@ -18,11 +18,10 @@ on all of CIFAR-10 and is meant for a GPU.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 
 from torch import nn
 
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, at_least, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
 from lowland.measurements.accuracy import Accuracy
@@ -30,13 +29,16 @@ from lowland.measurements.calibration import Calibration
 from lowland.measurements.hessian_split import HessianSplit
 from lowland.measurements.sharpness import Sharpness
 from lowland.measuring.measure import measure
+from lowland.report.at_same_loss import at_same_loss
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
+from lowland.report.excess import excess
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
-from lowland.report.interval import interval
-from lowland.report.radii import unlearnt
-from lowland.report.shape import at_level, trend
+from lowland.report.means import means
+from lowland.report.panels import heading
+from lowland.report.radii import guessing, left_out
+from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.columns import columns
@@ -93,13 +95,11 @@ class Config(Training):
         for name in ("examples", "ascent", "looks", "seeds"):
             whole(name, getattr(self, name))
         whole("probes", self.probes, 2)
-        for name, values in (("rhos", self.rhos), ("radius", [self.radius]), ("relative", [self.relative])):
-            for value in values:
-                at_least(name, value, 0)
-            if 0 in values:
+        ascending("rhos", self.rhos, least=2)
+        for name in ("radius", "relative"):
+            at_least(name, getattr(self, name), 0)
+            if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
-        if len(self.rhos) < 2 or list(self.rhos) != sorted(set(self.rhos)):
-            raise ValueError(f"rhos must ascend and be at least two, got {self.rhos}.")
 
 
 PAPER = Config(
@@ -187,33 +187,27 @@ def judged(rows: Sequence[Row], method: str) -> list[Row]:
         IncompleteError: If they learn at none.
     """
     last = [row for row in rows if row["final"] and row["method"] in ("sgd", method)]
-    out = unlearnt([{**row, "recipe": ""} for row in last], "")
+    out = guessing(last)
     found = [row for row in last if row["rho"] not in out]
     if not found:
         raise IncompleteError("At no rho did networks learn; they diverged, or guess.")
     return found
 
 
-def left_out(rows: Sequence[Row], method: str) -> str:
-    """Which radii carry no verdict, as a sentence; empty if none."""
-    radii = {row["rho"] for row in rows if row["method"] == method}
-    out = sorted(radii - {row["rho"] for row in judged(rows, method)})
-    words = ", ".join(f"{rho:g}" for rho in out)
-    return f"Left out, because networks did not learn there: rho {words}." if out else ""
+def unjudged(rows: Sequence[Row]) -> str:
+    """Which radii of SAM carry no verdict, as a sentence; empty if none."""
+    radii = {row["rho"] for row in rows if row["method"] == "sam"}
+    return left_out(sorted(radii - {row["rho"] for row in judged(rows, "sam")}))
 
 
 def falls(quantities: Sequence[str], rows: Sequence[Row]) -> list[Effect]:
     """Spearman correlation of rho and each quantity, from SGD on."""
-    last = judged(rows, "sam")
-    note = left_out(rows, "sam")
+    last, note = judged(rows, "sam"), unjudged(rows)
     return [Effect.of(LABELS[name], trend(Grid.of(last, name)), "below", note=note) for name in quantities]
 
 
 def at_equal_loss(rows: Sequence[Row], quantity: str) -> list[Row]:
     """For every run of SAM: its quantity, and SGD's from the same seed when it had SAM's training loss.
-
-    Where SGD never got as low, its last look counts. A run whose loss is above SGD's first look has no such
-    moment and is left out.
 
     Raises:
         IncompleteError: If a run diverged or is missing, or none can be compared.
@@ -221,15 +215,8 @@ def at_equal_loss(rows: Sequence[Row], quantity: str) -> list[Row]:
     last = judged(rows, "sam")
     if doubt := Grid.of(last, quantity).doubt:
         raise IncompleteError(doubt)
-    found = []
-    for row in last:
-        plain = [r for r in rows if r["method"] == "sgd" and r["seed"] == row["seed"] and not r["diverged"]]
-        if row["rho"] == 0 or not plain or row["train_loss"] > plain[0]["train_loss"]:
-            continue
-        losses, values = ([r[name] for r in plain] for name in ("train_loss", quantity))
-        level = at_level(losses, values, row["train_loss"])
-        then = values[-1] if level is None else level
-        found.append({"rho": row["rho"], "seed": row["seed"], "sam": row[quantity], "other": then})
+    plain = [row for row in rows if row["method"] == "sgd" and not row["diverged"]]
+    found = at_same_loss([row for row in last if row["rho"]], plain, quantity)
     if not found:
         raise IncompleteError("No run of SAM had a training loss that SGD had at one of its looks.")
     return found
@@ -251,12 +238,12 @@ def beside_chance(rows: Sequence[Row], quantity: str) -> list[Row]:
 
 def below_at_equal_loss(rows: Sequence[Row]) -> list[Effect]:
     """SAM's quantities less SGD's at equal training loss, in percent of them."""
-    return [below(at_equal_loss(rows, name), name, left_out(rows, "sam")) for name in CONTROLLED]
+    return [below(at_equal_loss(rows, name), name, unjudged(rows)) for name in CONTROLLED]
 
 
 def below_chance(rows: Sequence[Row]) -> list[Effect]:
     """SAM's quantities less those of a random step as long, in percent of them."""
-    return [below(beside_chance(rows, name), name, left_out(rows, "sam")) for name in CONTROLLED]
+    return [below(beside_chance(rows, name), name, unjudged(rows)) for name in CONTROLLED]
 
 
 def below(pairs: Sequence[Row], quantity: str, note: str) -> Effect:
@@ -269,11 +256,7 @@ def below(pairs: Sequence[Row], quantity: str, note: str) -> Effect:
         raise IncompleteError("No run of SAM has another of the same radius and seed to be compared with.")
     if any(pair["other"] <= 0 for pair in pairs):
         raise IncompleteError(f"The {LABELS[quantity]} that SAM's is compared with was not above 0 in every run.")
-    excess: dict[int, list[float]] = {}
-    for pair in pairs:
-        excess.setdefault(pair["seed"], []).append(100 * (pair["sam"] / pair["other"] - 1))
-    size = interval([fmean(percent) for percent in excess.values()])
-    return Effect.of(LABELS[quantity], size, "below", unit="%", note=note)
+    return Effect.of(LABELS[quantity], excess(pairs, "sam", "other"), "below", unit="%", note=note)
 
 
 CLAIMS = (
@@ -372,7 +355,7 @@ def equal_loss_figures(rows: Sequence[Row]) -> list[Figure]:
 def panel(quantity: str, curves: tuple[Curve, ...]) -> Panel:
     """A panel over the grid of radii."""
     label = LABELS[quantity]
-    return Panel(x_label="rho", y_label=label, curves=curves, title=label[:1].upper() + label[1:], x_scale="even")
+    return Panel(x_label="rho", y_label=label, curves=curves, title=heading(label), x_scale="even")
 
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
@@ -390,8 +373,4 @@ def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
 
 def by_setting(title: str, rows: Sequence[Row], names: Mapping[str, str], caption: str) -> Table:
     """A table of some columns, given under their headings."""
-    lines = []
-    for method, rho in dict.fromkeys((row["method"], row["rho"]) for row in rows):
-        mine = [row for row in rows if row["method"] == method and row["rho"] == rho]
-        lines.append((method, rho, *(Curve.of(mine, method, x="rho", y=y).intervals[0] for y in names.values())))
-    return Table(title=title, columns=("method", "rho", *names), rows=tuple(lines), caption=caption)
+    return means(rows, title, by={"method": "method", "rho": "rho"}, of=names, caption=caption)

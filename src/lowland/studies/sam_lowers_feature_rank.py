@@ -12,18 +12,29 @@ paper's network on CIFAR-10 in both settings of its table and is meant for a GPU
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
+from dataclasses import dataclass
 
-from lowland.checks import at_least, one_of, whole
+from lowland.checks import ascending, one_of, whole
+from lowland.report.at_same_loss import at_same_loss
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
+from lowland.report.excess import excess
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
-from lowland.report.interval import interval, paired
+from lowland.report.interval import Interval
+from lowland.report.means import means
 from lowland.report.panels import against_rho, by_layer, rank_over_training
-from lowland.report.radii import effect, falls_with_rho, final, judged, layers, recipes, u_shaped, unlearnt
-from lowland.report.shape import at_level, dip
+from lowland.report.radii import (
+    best_less,
+    effect,
+    falls_with_rho,
+    final,
+    judged,
+    layers,
+    recipes,
+    u_shaped,
+    unlearnt,
+)
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
@@ -61,10 +72,7 @@ class Config(Images):
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("seeds", self.seeds)
-        for rho in self.rhos:
-            at_least("rhos", rho, 0)
-        if len(self.rhos) < 3 or self.rhos[0] != 0 or list(self.rhos) != sorted(set(self.rhos)):
-            raise ValueError(f"rhos must ascend from 0 and be at least three, got {self.rhos}.")
+        ascending("rhos", self.rhos, first=0, least=3)
         for recipe in self.recipes:
             one_of("recipes", recipe, RECIPES)
 
@@ -113,41 +121,19 @@ def rank_falls_beyond_the_best(rows: Sequence[Row]) -> list[Effect]:
     effects = []
     for recipe in recipes(rows):
         last = judged(rows, recipe)
-        errors = Grid.of(last, "test_error")
-        best = dict(zip(errors.seeds, dip(errors).chosen, strict=True))
-        for layer in layers(rows):
-            grid = Grid.of(last, f"rank/{layer}")  # a run that diverged has neither, so the seeds are the same
-            there = [grid.column(best[seed])[at] for at, seed in enumerate(grid.seeds)]
-            size = replace(paired(there, grid.column(grid.points[-1])), doubt=grid.doubt)
-            effects.append(effect(rows, recipe, layer, size, "above"))
+        most = max(row["rho"] for row in last)
+        sizes = {layer: best_less(last, f"rank/{layer}", most) for layer in layers(rows)}
+        effects += [effect(rows, recipe, layer, size, "above") for layer, size in sizes.items()]
     return effects
 
 
 def matched(rows: Sequence[Row], recipe: str, layer: str) -> list[Row]:
-    """For every run of SAM: its rank, and SGD's from the same seed when it had SAM's training loss.
-
-    Where SGD never got as low, its last look counts. A run whose loss is above SGD's first look has no such
-    moment and is left out.
-
-    Raises:
-        IncompleteError: If SGD diverged with a seed of SAM's.
-    """
-    mine = [row for row in rows if row["recipe"] == recipe]
-    found = []
+    """For every run of SAM: its rank, and SGD's from the same seed when it had SAM's training loss."""
+    sound = [row for row in rows if row["recipe"] == recipe and not row["diverged"]]
+    plain = [row for row in sound if row["rho"] == 0]
     out = {0.0, *unlearnt(rows, recipe)}
-    for row in final(rows, recipe):
-        if row["rho"] in out or row["diverged"]:
-            continue
-        plain = [r for r in mine if r["rho"] == 0 and r["seed"] == row["seed"] and not r["diverged"]]
-        if not plain:
-            raise IncompleteError(f"SGD diverged with seed {row['seed']}, so nothing can be compared with it.")
-        if row["train_loss"] > plain[0]["train_loss"]:
-            continue
-        ranks = [r[f"rank/{layer}"] for r in plain]
-        level = at_level([r["train_loss"] for r in plain], ranks, row["train_loss"])
-        sgd = ranks[-1] if level is None else level
-        found.append({"rho": row["rho"], "seed": row["seed"], "sam": row[f"rank/{layer}"], "sgd": sgd})
-    return found
+    sam = [row for row in sound if row["final"] and row["rho"] not in out]
+    return at_same_loss(sam, plain, f"rank/{layer}")
 
 
 def lower_at_equal_loss(rows: Sequence[Row]) -> list[Effect]:
@@ -158,18 +144,23 @@ def lower_at_equal_loss(rows: Sequence[Row]) -> list[Effect]:
     """
     effects = []
     for recipe in recipes(rows):
-        doubt = Grid.of(judged(rows, recipe), "train_loss").doubt
-        if doubt:
+        if doubt := Grid.of(judged(rows, recipe), "train_loss").doubt:
             raise IncompleteError(doubt)
-        for layer in layers(rows):
-            excess: dict[int, list[float]] = {}
-            for pair in matched(rows, recipe, layer):
-                excess.setdefault(pair["seed"], []).append(100 * (pair["sam"] / pair["sgd"] - 1))
-            if not excess:
-                raise IncompleteError("No run of SAM had a training loss that SGD had at one of its looks.")
-            size = interval([fmean(percent) for percent in excess.values()])
-            effects.append(effect(rows, recipe, layer, size, "below", "%"))
+        sizes = {layer: beyond_fitting(rows, recipe, layer) for layer in layers(rows)}
+        effects += [effect(rows, recipe, layer, size, "below", "%") for layer, size in sizes.items()]
     return effects
+
+
+def beyond_fitting(rows: Sequence[Row], recipe: str, layer: str) -> Interval:
+    """SAM's rank of one layer relative to SGD's at equal training loss.
+
+    Raises:
+        IncompleteError: If none can be compared.
+    """
+    pairs = matched(rows, recipe, layer)
+    if not pairs:
+        raise IncompleteError("No run of SAM had a training loss that SGD had at one of its looks.")
+    return excess(pairs, "sam", "other")
 
 
 def knn_u_shaped(rows: Sequence[Row]) -> list[Effect]:
@@ -224,18 +215,11 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
 
 def recipe_figures(rows: Sequence[Row], recipe: str) -> list[Figure]:
     """The figures of one recipe."""
-    found, last = layers(rows), final(rows, recipe)
+    found = layers(rows)
     of = "" if len(recipes(rows)) == 1 else f", {recipe}"
     return [
         error_figure(rows, recipe, of),
-        Figure(
-            title=f"Rank and density of every layer, after training{of}",
-            panels=(
-                against_rho("feature rank (99 %)", by_layer(last, "rank"), "Rank"),
-                against_rho("share of active units", by_layer(last, "density"), "Density"),
-            ),
-            caption="Left: components that explain 99 % of the variance. Right: share of features above 0.",
-        ),
+        layer_figure(final(rows, recipe), of),
         Figure(
             title=f"Rank over training{of}",
             panels=tuple(rank_over_training(rows, recipe, layer) for layer in found),
@@ -271,9 +255,21 @@ def error_figure(rows: Sequence[Row], recipe: str, of: str) -> Figure:
     )
 
 
+def layer_figure(last: Sequence[Row], of: str) -> Figure:
+    """Rank and density of every layer against rho."""
+    return Figure(
+        title=f"Rank and density of every layer, after training{of}",
+        panels=(
+            against_rho("feature rank (99 %)", by_layer(last, "rank"), "Rank"),
+            against_rho("share of active units", by_layer(last, "density"), "Density"),
+        ),
+        caption="Left: components that explain 99 % of the variance. Right: share of features above 0.",
+    )
+
+
 def at_equal_loss(pairs: Sequence[Row], layer: str) -> Panel:
     """Rank of one layer for SAM, and for SGD at the same training loss."""
-    names = {"sam": "SAM", "sgd": "SGD"}
+    names = {"sam": "SAM", "other": "SGD"}
     return against_rho("feature rank", [Curve.of(pairs, names[key], x="rho", y=key) for key in names], layer)
 
 
@@ -292,12 +288,8 @@ def results(rows: Sequence[Row], recipe: str) -> Table:
         **{f"rank {layer}": f"rank/{layer}" for layer in found},
         **{f"density {layer}": f"density/{layer}" for layer in found},
     }
-    curves = [Curve.of(last, heading, x="rho", y=name) for heading, name in columns.items()]
-    lines = [(rho, *(curve.intervals[at] for curve in curves)) for at, rho in enumerate(curves[0].x)]
     title = "Results by rho" if len(recipes(rows)) == 1 else f"Results by rho, {recipe}"
-    table = Table(
-        title=title, columns=("rho", *columns), rows=tuple(lines), caption="Means over seeds, 95 % intervals."
-    )
+    table = means(last, title, by={"rho": "rho"}, of=columns, caption="Means over seeds, 95 % intervals.")
     return table.marked("test error (%)")
 
 

@@ -26,9 +26,9 @@ from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure
 from lowland.report.grid import Grid
 from lowland.report.interval import interval
+from lowland.report.means import means
 from lowland.report.panels import against_rho
 from lowland.report.radii import effect, final, judged, u_shaped, unlearnt
-from lowland.report.results import results
 from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
@@ -213,8 +213,10 @@ def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     heads = {f"rank {name}": f"rank/{name}" for name in HEADS}
     parts = {f"rank {name}": f"rank/{name}" for name in (*inside(rows), "GELU")}
     return [
-        results(last, "Results by rho", ["rho"], scores | heads).marked("image-wise error (%)"),
-        results(last, "Inside the image tower by rho", ["rho"], parts | {"density GELU": "density/GELU"}),
+        means(last, "Results by rho", by={"rho": "rho"}, of=scores | heads).marked("image-wise error (%)"),
+        means(
+            last, "Inside the image tower by rho", by={"rho": "rho"}, of=parts | {"density GELU": "density/GELU"}
+        ),
         *published(),
     ]
 

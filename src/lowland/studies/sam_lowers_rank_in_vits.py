@@ -26,7 +26,7 @@ from functools import partial
 from torch import nn
 
 from lowland import catalog
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
 from lowland.measurements.accuracy import Accuracy
@@ -39,11 +39,10 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid
-from lowland.report.interval import interval, paired
+from lowland.report.means import means
 from lowland.report.panels import against_rho
-from lowland.report.radii import effect, final, judged, u_shaped
-from lowland.report.results import results
-from lowland.report.shape import dip, trend
+from lowland.report.radii import best_less, effect, final, judged, u_shaped
+from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.columns import columns
@@ -102,10 +101,7 @@ class Config(Training):
         super().__post_init__()
         for name in ("examples", "seeds"):
             whole(name, getattr(self, name))
-        for rho in self.rhos:
-            at_least("rhos", rho, 0)
-        if len(self.rhos) < 3 or self.rhos[0] != 0 or list(self.rhos) != sorted(set(self.rhos)):
-            raise ValueError(f"rhos must ascend from 0 and be at least three, got {self.rhos}.")
+        ascending("rhos", self.rhos, first=0, least=3)
 
     def recipe(self, method: str) -> Recipe:
         """How to train with ``method``."""
@@ -204,25 +200,19 @@ def rank_falls(part: str, rows: Sequence[Row]) -> list[Effect]:
 def lower_at_the_best(rows: Sequence[Row]) -> list[Effect]:
     """Rank of the residual stream at the radius with the lowest test error, less that at 0, in every block."""
     last = judged(rows, RECIPE)
-    errors = Grid.of(last, "test_error")
-    best = dict(zip(errors.seeds, dip(errors).chosen, strict=True))
-    effects = []
-    for name in of(last, "residual"):
-        grid = Grid.of(last, f"rank/{name}")
-        there = [grid.column(best[seed])[at] for at, seed in enumerate(grid.seeds)]
-        size = replace(paired(there, grid.column(0.0)), doubt=grid.doubt)
-        effects.append(effect(rows, RECIPE, name, size, "below", "components"))
-    return effects
+    sizes = {name: best_less(last, f"rank/{name}", 0.0) for name in of(last, "residual")}
+    return [effect(rows, RECIPE, name, size, "below", "components") for name, size in sizes.items()]
 
 
 def density_is_flat(rows: Sequence[Row]) -> list[Effect]:
     """By how many percent the share of active GELUs is higher at the largest radius than at 0, in every block."""
-    effects = []
-    for name in of(judged(rows, RECIPE), "GELU", "density"):
-        grid = Grid.of(judged(rows, RECIPE), f"density/{name}")
-        size = replace(interval([100 * (row[-1] / row[0] - 1) for row in grid.values]), doubt=grid.doubt)
-        effects.append(Effect.of(f"{name}, rho {grid.points[-1]:g} over 0", size, "within", FLAT, unit="%"))
-    return effects
+    last = judged(rows, RECIPE)
+    grids = {name: Grid.of(last, f"density/{name}") for name in of(last, "GELU", "density")}
+    sizes = {name: grid.interval(lambda row: 100 * (row[-1] / row[0] - 1)) for name, grid in grids.items()}
+    most = max(row["rho"] for row in last)
+    return [
+        Effect.of(f"{name}, rho {most:g} over 0", size, "within", FLAT, unit="%") for name, size in sizes.items()
+    ]
 
 
 CLAIMS = (
@@ -291,7 +281,9 @@ def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     scores = {"test error (%)": "test_error", "train loss": "train_loss"}
     ranks = {part: {f"rank {name}": f"rank/{name}" for name in of(last, part)} for part in INSIDE}
     inside = [
-        results(last, f"Rank of {SAID[part]}", ["rho"], ranks[part]) for part in INSIDE if part != "residual"
+        means(last, f"Rank of {SAID[part]}", by={"rho": "rho"}, of=ranks[part])
+        for part in INSIDE
+        if part != "residual"
     ]
-    table = results(last, "Results by rho", ["rho"], scores | ranks["residual"])
+    table = means(last, "Results by rho", by={"rho": "rho"}, of=scores | ranks["residual"])
     return [table.marked("test error (%)"), *inside]

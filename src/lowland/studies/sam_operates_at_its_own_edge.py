@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from lowland import catalog
-from lowland.checks import at_least, one_of, whole
+from lowland.checks import ascending, one_of, whole
 from lowland.engine.bind import Engine
 from lowland.estimate.eigen_pairs import EigenPairs
 from lowland.estimate.top import top
@@ -37,10 +37,13 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect, sentences
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid
-from lowland.report.interval import Interval, interval
+from lowland.report.interval import Interval
+from lowland.report.means import means
+from lowland.report.panels import curves_by
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
+from lowland.runs.side_by_side import one_hot_error
 from lowland.runs.training import load_images
 from lowland.seeds import derive
 from lowland.theory.sam_edge import sam_edge
@@ -65,8 +68,7 @@ TOLERANCE = 1e-2
 
 def squared(outputs: Tensor, labels: Tensor) -> Tensor:
     """Half the squared distance to the one-hot target, mean over the images."""
-    target = nn.functional.one_hot(labels, outputs.shape[1]).to(outputs)
-    return (outputs - target).square().sum(1).mean() / 2
+    return one_hot_error(outputs, labels) / 2
 
 
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": squared, "ce": nn.functional.cross_entropy}
@@ -105,16 +107,9 @@ class Config:
         whole("looks", self.looks, 4)
         whole("steps", self.steps, 2 * self.looks)
         for name in ("learning_rates", "rhos"):
-            _refuse_numbers(name, getattr(self, name))
+            ascending(name, getattr(self, name))
         catalog.module("data.sets", catalog.parse(self.data)[0])
         catalog.module("models", catalog.parse(self.model)[0])
-
-
-def _refuse_numbers(name: str, values: tuple[float, ...]) -> None:
-    for value in values:
-        at_least(name, value, 0)
-    if not values or 0 in values or list(values) != sorted(set(values)):
-        raise ValueError(f"{name} must ascend from above 0 and be at least one, got {values}.")
 
 
 PAPER = Config(
@@ -237,7 +232,7 @@ def _settled(rows: Sequence[Row]) -> Row:
 def over_seeds(rows: Sequence[Row], eta: float, rho: float, column: str) -> Interval:
     """A quantity of settled runs, with a doubt if one diverged or is not held by an edge."""
     mine = [row for row in rows if row["learning_rate"] == eta and row["rho"] == rho]
-    grid = Grid.of(mine, column)
+    size = Grid.of(mine, column).contrast({rho: 1})
     smooth = [row["seed"] for row in mine if not row["diverged"] and row["cosine"] > SMOOTH]
     told = (
         f"With learning rate {eta:g} and rho {rho:g}, {len(smooth)} of {len(mine)} runs were not held by "
@@ -245,7 +240,7 @@ def over_seeds(rows: Sequence[Row], eta: float, rho: float, column: str) -> Inte
         if smooth
         else ""
     )
-    return replace(interval(grid.column(rho)), doubt=sentences(grid.doubt, told))
+    return replace(size, doubt=sentences(size.doubt, told))
 
 
 def settings(rows: Sequence[Row]) -> list[tuple[float, float]]:
@@ -331,12 +326,10 @@ def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
 def over_training(rows: Sequence[Row], eta: float, quantity: str, label: str) -> Panel:
     """A curve for every radius, at one learning rate."""
     mine = [row for row in rows if row["learning_rate"] == eta]
-    radii = sorted({row["rho"] for row in mine})
-    curves = [Curve.of(mine, f"rho {rho:g}", x="step", y=quantity, where={"rho": rho}) for rho in radii]
     return Panel(
         x_label="step",
         y_label=label,
-        curves=tuple(curves),
+        curves=curves_by(mine, "rho", x="step", y=quantity, label="rho {:g}"),
         title=f"learning rate {eta:g}",
         palette="ordered",
         spread="band",
@@ -362,29 +355,19 @@ def where_settled(runs: Sequence[Row], eta: float) -> Panel:
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every learning rate and radius."""
-    columns = {
-        "eigenvalue": "lambda_max",
-        "over its edge": "ratio",
-        "cosine of steps": "cosine",
-        "training loss": "loss",
-    }
-    runs = settled(rows)
-    lines = [
-        (eta, rho, 2 / eta, sam_edge(eta, rho), *(mean(runs, eta, rho, name) for name in columns.values()))
-        for eta, rho in settings(rows)
-    ]
+    runs = [{**row, "first": 2 / row["learning_rate"]} for row in settled(rows)]
     return [
-        Table(
-            title="Where the largest eigenvalue settles",
-            columns=("learning rate", "rho", "2 / learning rate", "its edge", *columns),
-            rows=tuple(lines),
+        means(
+            runs,
+            "Where the largest eigenvalue settles",
+            by={"learning rate": "learning_rate", "rho": "rho", "2 / learning rate": "first", "its edge": "edge"},
+            of={
+                "eigenvalue": "lambda_max",
+                "over its edge": "ratio",
+                "cosine of steps": "cosine",
+                "training loss": "loss",
+            },
             caption="Means over the last quarter of training and over seeds, 95 % intervals. Cosine: of the "
             "directions of successive steps; near 1 no edge holds a run, whatever its eigenvalue.",
         )
     ]
-
-
-def mean(runs: Sequence[Row], eta: float, rho: float, column: str) -> Interval | None:
-    """Mean over the seeds that did not diverge; None if all did."""
-    mine = [row for row in runs if row["learning_rate"] == eta and row["rho"] == rho]
-    return Curve.of(mine, column, x="rho", y=column).intervals[0]

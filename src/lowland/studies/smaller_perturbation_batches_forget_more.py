@@ -36,7 +36,8 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid
-from lowland.report.interval import Interval
+from lowland.report.means import means
+from lowland.report.panels import heading
 from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
@@ -183,10 +184,10 @@ def over_m(
     """Correlation of m and a quantity, for every method and length."""
     chosen = choose(rows)
     arms = dict.fromkeys((row["method"], row["rho"]) for row in chosen)
-    grids = [Grid.of(chosen, quantity, over="m", where={"method": name, "rho": rho}) for name, rho in arms]
+    grids = {arm: Grid.of(chosen, quantity, over="m", where={"method": arm[0], "rho": arm[1]}) for arm in arms}
     return [
         Effect.of(f"{LABELS[name]}, rho {rho:g}: correlation with m", trend(grid), expected)
-        for (name, rho), grid in zip(arms, grids, strict=True)
+        for (name, rho), grid in grids.items()
     ]
 
 
@@ -274,34 +275,20 @@ def against_m(rows: Sequence[Row], quantity: str) -> Panel:
         x_label="m, images that choose",
         y_label=QUANTITIES[quantity],
         curves=tuple(curves),
-        title=title(QUANTITIES[quantity]),
+        title=heading(QUANTITIES[quantity]),
         x_scale="even",
     )
 
 
-def title(label: str) -> str:
-    """A label as a heading, without its unit."""
-    return (label[:1].upper() + label[1:]).removesuffix(" (nats)").removesuffix(" (%)")
-
-
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
     """A line for every method, length and m."""
-    own = runs(rows)
-    arms = dict.fromkeys((row["method"], row["rho"], row["m"]) for row in own)
-    lines = sorted(arms, key=lambda arm: (METHODS.index(arm[0]), arm[1], -arm[2]))
+    own = sorted(runs(rows), key=lambda row: (METHODS.index(row["method"]), row["rho"], -row["m"]))
     return [
-        Table(
-            title="What is forgotten by method, rho and m",
-            columns=("method", "rho", "m", *QUANTITIES.values()),
-            rows=tuple(
-                (LABELS[arm[0]], *arm[1:], *(mean(own, arm, name) for name in QUANTITIES)) for arm in lines
-            ),
+        means(
+            [{**row, "method": LABELS[row["method"]]} for row in own],
+            "What is forgotten by method, rho and m",
+            by={"method": "method", "rho": "rho", "m": "m"},
+            of={label: quantity for quantity, label in QUANTITIES.items()},
             caption="Means over training and seeds, 95 % intervals; the error is that after training.",
         )
     ]
-
-
-def mean(rows: Sequence[Row], arm: tuple[str, float, int], column: str) -> Interval | None:
-    """Mean over the seeds that did not diverge; None if all did."""
-    mine = [row for row in rows if (row["method"], row["rho"], row["m"]) == arm]
-    return Curve.of(mine, column, x="m", y=column).intervals[0]

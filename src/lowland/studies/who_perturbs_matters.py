@@ -21,13 +21,15 @@ from functools import partial
 from math import log2
 from statistics import fmean
 
-from lowland.checks import at_least, whole
+from lowland.checks import ascending, whole
 from lowland.report.arms import best_radii, contrast, gap
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import IncompleteError
 from lowland.report.interval import Interval
+from lowland.report.means import mean
+from lowland.report.panels import curves_by
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
@@ -67,10 +69,7 @@ class Config(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("seeds", self.seeds)
-        for rho in self.rhos:
-            at_least("rhos", rho, 0)
-        if not self.rhos or 0 in self.rhos or list(self.rhos) != sorted(set(self.rhos)):
-            raise ValueError(f"rhos must ascend from above 0 and be at least one, got {self.rhos}.")
+        ascending("rhos", self.rhos)
         for m in self.parts:
             whole("parts", m)
         if not self.parts or list(self.sizes) != sorted(set(self.sizes), reverse=True):
@@ -260,46 +259,42 @@ CLAIMS = (
 
 def figures(config: Config, rows: Sequence[Row]) -> list[Figure]:
     """Error against m, with and without perturbation; and error against rho by who chooses."""
-    plain = Curve.of(rows, "no ascent", x="m", y="test_error", where={"method": "sgd"})
-    over_m = [
-        Curve.of(rows, f"rho {rho:g}", x="m", y="test_error", where={"method": "sam", "rho": rho})
-        for rho in config.rhos
-    ]
     return [
         Figure(
             title="Test error against m",
-            panels=(
-                Panel(
-                    x_label="m, examples that share an ascent",
-                    y_label="test error (%)",
-                    curves=(plain, *over_m),
-                    x_scale="even",
-                ),
-            ),
+            panels=(over_m(rows),),
             caption="SAM whose ascent is shared by m examples, and training on the same parts without ascent, "
             "where only batch norm sees fewer examples at a time.",
         ),
         Figure(
             title="Test error by who chooses the perturbation",
-            panels=(
-                Panel(
-                    x_label="rho", y_label="test error (%)", curves=tuple(over_rho(config, rows)), x_scale="even"
-                ),
-            ),
+            panels=(over_rho(config, rows),),
             caption="All perturbations are as long, rho; rho 0 is plain SGD.",
         ),
     ]
 
 
-def over_rho(config: Config, rows: Sequence[Row]) -> list[Curve]:
+def over_m(rows: Sequence[Row]) -> Panel:
+    """A curve over m for every radius, and without ascent."""
+    plain = Curve.of(rows, "no ascent", x="m", y="test_error", where={"method": "sgd"})
+    sam = [row for row in rows if row["method"] == "sam"]
+    return Panel(
+        x_label="m, examples that share an ascent",
+        y_label="test error (%)",
+        curves=(plain, *curves_by(sam, "rho", x="m", y="test_error", label="rho {:g}")),
+        x_scale="even",
+    )
+
+
+def over_rho(config: Config, rows: Sequence[Row]) -> Panel:
     """A curve over the radii for everyone who chooses, from plain SGD."""
     base = [row for row in rows if row["method"] == "sgd" and row["m"] == config.batch]
-    found = []
+    curves = []
     for method, m in [*((name, config.batch) for name in OTHERS), *(("sam", m) for m in config.sizes)]:
         mine = [row for row in rows if row["method"] == method and row["m"] == m]
         name = OTHERS.get(method, f"the batch, m = {m}" if m == config.batch else f"parts, m = {m}")
-        found.append(Curve.of([*base, *mine], name, x="rho", y="test_error"))
-    return found
+        curves.append(Curve.of([*base, *mine], name, x="rho", y="test_error"))
+    return Panel(x_label="rho", y_label="test error (%)", curves=tuple(curves), x_scale="even")
 
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
@@ -319,9 +314,8 @@ def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
 def line(rows: Sequence[Row], method: str, m: int, rho: float) -> tuple[str | float | Interval | None, ...]:
     """One line; the difference is empty where a run diverged."""
     mine = [row for row in rows if (row["method"], row["m"], row["rho"]) == (method, m, rho)]
-    error, train = (Curve.of(mine, method, x="rho", y=y).intervals[0] for y in ("test_error", "train_error"))
     plain = [row for row in named(rows) if row["method"] == "sgd"]
     pair = [*({**row, "method": "it"} for row in mine), *plain]
     less = None if mine == plain else gap(pair, "it", "sgd", "test_error")
     who = OTHERS.get(method, "no ascent" if method == "sgd" else "the examples themselves")
-    return (who, m, rho, error, less, train)
+    return (who, m, rho, mean(mine, "test_error"), less, mean(mine, "train_error"))
