@@ -17,10 +17,10 @@ from multiprocessing import get_context
 
 import torch
 
+from lowland.experiments.teacher_student import Lesson, squared, train
 from lowland.methods.sam import SAM
 from lowland.methods.sgd import SGD
 from lowland.report.table import Table
-from lowland.runs.teacher_student import Lesson, squared, train
 from lowland.studies.sam_switches_units_off import ARMS, Config, task_of
 
 ARM = ARMS["relu"]

@@ -16,6 +16,7 @@ LAYERS = (
     {"measuring"},
     {"compat", "measurements", "methods", "penalties", "train"},
     {"integrations", "report", "runs"},
+    {"experiments"},
     {"studies"},
     {"commands"},
     {"cli"},

@@ -58,7 +58,7 @@ def test_refuses_a_second_closure_that_adds_to_the_gradients_of_the_first():
         model["both"](x).sum().backward(inputs=[model["both"].weight])
         return model["both"](x).pow(2).mean()
 
-    closures = [lambda: (model["own"](x).mean() + model["both"](x).mean()), second]
+    closures = [lambda: model["own"](x).mean() + model["both"](x).mean(), second]
     with pytest.raises(RuntimeError, match="must not call backward itself"):
         lowland.SAM().bind(model).backward_many(closures)
     assert_same(everything(model), before)

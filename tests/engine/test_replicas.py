@@ -399,9 +399,7 @@ def test_masks_drawn_without_a_module_are_refused_too():
         return loss(model, torch.nn.functional.dropout(x), y)
 
     x, y = data(1)
-    with pytest.raises(
-        NotImplementedError, match=r"one that torch\.vmap can compute, without random"
-    ):
+    with pytest.raises(NotImplementedError, match=r"one that torch\.vmap can compute, without random"):
         Replicas(nets(), dropping).bind(SGD()).backward_each(x[0], y[0])
 
 

@@ -1,10 +1,10 @@
 import pytest
 
 from lowland.catalog import build
+from lowland.experiments.family import FAMILY, spec
 from lowland.report.claim import judge_all
 from lowland.report.page import Page, render
 from lowland.runs.context import Context
-from lowland.runs.family import FAMILY, spec
 from lowland.studies.cheap_sam_keeps_the_gain import (
     CHEAP,
     CLAIMS,

@@ -3,8 +3,8 @@ import random
 import pytest
 import torch
 
+from lowland.experiments.beginning import begin
 from lowland.report.claim import judge_all
-from lowland.runs.beginning import begin
 from lowland.studies.finite_differences_see_the_kink import (
     ABLATED,
     BUMP,
@@ -114,7 +114,5 @@ def test_bad_settings_are_refused_by_words(wrong, words):
 
 
 def test_a_network_with_an_activation_of_its_own_is_refused_by_words():
-    with pytest.raises(
-        ValueError, match="leave the activation to the study, got 'mlp:activation=relu'"
-    ):
+    with pytest.raises(ValueError, match="leave the activation to the study, got 'mlp:activation=relu'"):
         check(Config(model="mlp:activation=relu"))

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
+from lowland.experiments.beginning import begin
 from lowland.models._activations.augmented_relu import AugmentedReLU
 from lowland.report.claim import judge_all
-from lowland.runs.beginning import begin
 from lowland.studies.gradient_penalty_needs_the_activation import (
     ARMS,
     CLAIMS,

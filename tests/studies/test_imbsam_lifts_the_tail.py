@@ -2,9 +2,9 @@ import random
 
 import pytest
 
+from lowland.experiments.training import load_images
 from lowland.report.claim import judge_all
 from lowland.runs.context import Context
-from lowland.runs.training import load_images
 from lowland.studies.imbsam_lifts_the_tail import CLAIMS, SPECS, TINY, Config, check, groups, run, spec, tables
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from lowland.experiments.image_text import sites
 from lowland.report.claim import judge_all
-from lowland.runs.image_text import sites
 from lowland.studies.low_rank_without_low_rank_weights import CLAIMS, Config, cells, change, relative
 
 CONFIG = Config(seeds=4, rhos=(0.0, 0.1, 0.2))

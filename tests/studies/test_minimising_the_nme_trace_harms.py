@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from lowland.experiments.beginning import begin
 from lowland.operators.hessian import hessian
 from lowland.operators.problem import problem
 from lowland.penalties.hessian_trace import HessianTrace
 from lowland.report.claim import judge_all
-from lowland.runs.beginning import begin
 from lowland.studies.minimising_the_nme_trace_harms import (
     CLAIMS,
     TINY,

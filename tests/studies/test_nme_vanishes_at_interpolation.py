@@ -4,11 +4,11 @@ import random
 import pytest
 import torch
 
+from lowland.experiments.beginning import begin
 from lowland.operators.gauss_newton import gauss_newton
 from lowland.operators.hessian import hessian
 from lowland.operators.problem import problem
 from lowland.report.claim import judge_all
-from lowland.runs.beginning import begin
 from lowland.studies.nme_vanishes_at_interpolation import (
     CLAIMS,
     POWERS,

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
+from lowland.experiments.perturbed import PERTURBATIONS
 from lowland.report.claim import judge_all
 from lowland.runs.context import Context
-from lowland.runs.perturbed import PERTURBATIONS
 from lowland.studies.obf_forgets_what_sam_keeps import CLAIMS, QUANTITIES, TINY, Config, cells, own, run
 
 CONFIG = Config(seeds=4, rhos=(0.1, 0.2))

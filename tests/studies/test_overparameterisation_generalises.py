@@ -3,10 +3,10 @@ import random
 import pytest
 import torch
 
+from lowland.experiments.training import load_images
 from lowland.layers.collapse import collapse
 from lowland.report.claim import judge_all
 from lowland.runs.context import Context
-from lowland.runs.training import load_images
 from lowland.studies.overparameterisation_generalises import (
     CLAIMS,
     TINY,

@@ -3,10 +3,10 @@ import random
 import pytest
 import torch
 
+from lowland.experiments.training import load_images
 from lowland.layers.collapse import collapse
 from lowland.observe.weights import weights
 from lowland.report.claim import judge_all
-from lowland.runs.training import load_images
 from lowland.studies.overparameterised_layers_have_lower_rank import (
     CLAIMS,
     TINY,

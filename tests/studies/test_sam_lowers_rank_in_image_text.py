@@ -1,5 +1,5 @@
+from lowland.experiments.image_text import sites
 from lowland.report.claim import judge_all
-from lowland.runs.image_text import sites
 from lowland.studies.sam_lowers_rank_in_image_text import CLAIMS, Config, cells
 
 CONFIG = Config(seeds=4, rhos=(0.0, 0.1, 0.2, 0.4))

@@ -3,7 +3,7 @@ from math import exp
 import pytest
 import torch
 
-from lowland.runs.side_by_side import batches, descend, outputs
+from lowland.experiments.side_by_side import batches, descend, outputs
 from lowland.theory.sgd_support import matched_penalty, sgd_support, support_floor, support_rate
 
 ETA, NOISE = 0.05, 0.7

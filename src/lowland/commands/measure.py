@@ -134,7 +134,7 @@ def _loaded(
     checkpoints: Mapping[str, Path], chosen: Measuring
 ) -> "tuple[dict[str, nn.Module], dict[str, list[tuple[Tensor, Tensor]]]]":
     """The networks with their weights, and the batches of each split to measure on."""
-    from lowland.runs.training import load_images
+    from lowland.experiments.training import load_images
     from lowland.train.weights import load_weights
 
     one_of("split", chosen.split, ["train", "test", "both"])

@@ -26,6 +26,9 @@ from functools import partial
 from statistics import fmean, median
 
 from lowland.checks import at_least, whole
+from lowland.experiments.family import FAMILY, spec
+from lowland.experiments.scores import score_run
+from lowland.experiments.training import Training, check_training
 from lowland.report.arms import best_radii, contrast, gap
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
@@ -35,9 +38,6 @@ from lowland.report.means import mean
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.family import FAMILY, spec
-from lowland.runs.scores import score_run
-from lowland.runs.training import Training, check_training
 from lowland.train.recipe import Recipe
 from lowland.types import Row
 

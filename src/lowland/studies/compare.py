@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from lowland import catalog
 from lowland.checks import whole
+from lowland.experiments.images import Images, check_images, image_run
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.interval import Interval, paired
 from lowland.report.radii import layers
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.images import Images, check_images, image_run
 from lowland.types import Row
 
 __all__ = ["Config"]

@@ -30,6 +30,9 @@ from statistics import fmean, stdev
 import torch
 
 from lowland.checks import ascending, fraction, one_of, whole
+from lowland.experiments.descend_to import OPTIMIZERS
+from lowland.experiments.random_ranks import STARTS, random_ranks
+from lowland.experiments.trained_rank import trained_rank
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
@@ -40,9 +43,6 @@ from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.descend_to import OPTIMIZERS
-from lowland.runs.random_ranks import STARTS, random_ranks
-from lowland.runs.trained_rank import trained_rank
 from lowland.seeds import generator
 from lowland.theory.rank_vs_depth import rank_vs_depth
 from lowland.types import Row
@@ -72,7 +72,7 @@ class Config:
         examples: Inputs that the kernel matrix is taken on.
         draws: Random networks for each depth and seed, at least 2.
         trained_depths: Weight matrices of the trained networks, ascending from 1.
-        optimizers: Of those that :func:`lowland.runs.descend_to.descend_to` knows.
+        optimizers: Of those that :func:`lowland.experiments.descend_to.descend_to` knows.
         level: Share of the target's variance that may be left, in (0, 1).
         steps: At most, of every training; the random search takes ten times as many.
         seeds: Repetitions of everything; a verdict needs 3.

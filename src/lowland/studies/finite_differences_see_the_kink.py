@@ -38,6 +38,8 @@ from torch import Tensor, nn
 
 from lowland.checks import ascending, whole
 from lowland.data.dataset import Split
+from lowland.experiments.beginning import begin
+from lowland.experiments.training import Training
 from lowland.operators.gauss_newton import gauss_newton
 from lowland.operators.hessian import hessian
 from lowland.operators.problem import Problem, problem
@@ -46,10 +48,8 @@ from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
 from lowland.report.table import Table
-from lowland.runs.beginning import begin
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.training import Training
 from lowland.train.fit import fit
 from lowland.types import Row
 

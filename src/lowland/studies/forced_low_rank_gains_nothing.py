@@ -33,6 +33,8 @@ from lowland import catalog
 from lowland.checks import ascending, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
+from lowland.experiments.columns import columns
+from lowland.experiments.training import Training, check_training, training_run
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.calibration import Calibration
 from lowland.measurements.feature_rank import FeatureRank
@@ -48,9 +50,7 @@ from lowland.report.means import means
 from lowland.report.shape import at_level
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
-from lowland.runs.columns import columns
 from lowland.runs.context import Context
-from lowland.runs.training import Training, check_training, training_run
 from lowland.types import Row
 
 __all__ = ["Config"]

@@ -22,6 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lowland.checks import ascending, whole
+from lowland.experiments.scores import score_run
+from lowland.experiments.training import Training, check_training
 from lowland.report.arms import contrast
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
@@ -32,8 +34,6 @@ from lowland.report.radii import guessing
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.scores import score_run
-from lowland.runs.training import Training, check_training
 from lowland.types import Row
 
 __all__ = ["Config"]

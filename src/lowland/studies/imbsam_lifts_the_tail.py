@@ -24,6 +24,8 @@ from torch import nn
 from lowland.checks import at_least, fraction, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
+from lowland.experiments.columns import columns
+from lowland.experiments.training import Training, check_training, load_images, training_run
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.class_accuracy import ClassAccuracy
 from lowland.measuring.measure import measure
@@ -35,9 +37,7 @@ from lowland.report.interval import Interval
 from lowland.report.means import mean
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
-from lowland.runs.columns import columns
 from lowland.runs.context import Context
-from lowland.runs.training import Training, check_training, load_images, training_run
 from lowland.types import Row
 
 __all__ = ["Config"]

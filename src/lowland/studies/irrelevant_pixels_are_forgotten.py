@@ -33,6 +33,8 @@ from typing import Literal
 
 from lowland import catalog
 from lowland.checks import fraction, whole
+from lowland.experiments.bordered_images import BorderedImages
+from lowland.experiments.bordered_run import BorderedTask, bordered_run
 from lowland.report.arms import contrast
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
@@ -40,8 +42,6 @@ from lowland.report.figure import Figure, Panel
 from lowland.report.means import means
 from lowland.report.panels import curves_by
 from lowland.report.table import Table
-from lowland.runs.bordered_images import BorderedImages
-from lowland.runs.bordered_run import BorderedTask, bordered_run
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
 from lowland.seeds import derive

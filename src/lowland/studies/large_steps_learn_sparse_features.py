@@ -43,6 +43,11 @@ from functools import partial
 from time import perf_counter
 
 from lowland.checks import whole
+from lowland.experiments.hovering_weight import hovering_weight
+from lowland.experiments.large_step_run import large_step_run
+from lowland.experiments.late_decay import LateDecay, check_late_decay, late_decay_run
+from lowland.experiments.sparse_target import SPARSE_TARGET, SparseTarget
+from lowland.experiments.students import THREE_LAYERS, TWO_LAYERS, Students
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
@@ -53,11 +58,6 @@ from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.hovering_weight import hovering_weight
-from lowland.runs.large_step_run import large_step_run
-from lowland.runs.late_decay import LateDecay, check_late_decay, late_decay_run
-from lowland.runs.sparse_target import SPARSE_TARGET, SparseTarget
-from lowland.runs.students import THREE_LAYERS, TWO_LAYERS, Students
 from lowland.theory.stabilised_loss import stabilised_loss
 from lowland.types import Row
 

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from lowland.experiments.image_text import ImageTexts, check_image_texts, image_text_cells, image_text_run
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure
@@ -34,7 +35,6 @@ from lowland.report.radii import effect, final, judged
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.image_text import ImageTexts, check_image_texts, image_text_cells, image_text_run
 from lowland.types import Row
 
 __all__ = ["Config"]

@@ -28,6 +28,9 @@ from lowland.checks import ascending, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Split
 from lowland.estimate.trace import trace
+from lowland.experiments.beginning import Beginning, begin
+from lowland.experiments.columns import columns
+from lowland.experiments.training import Training
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.calibration import Calibration
 from lowland.measuring.measure import measure
@@ -43,11 +46,8 @@ from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid
 from lowland.report.means import means
 from lowland.report.table import Table
-from lowland.runs.beginning import Beginning, begin
 from lowland.runs.cell import Cell
-from lowland.runs.columns import columns
 from lowland.runs.context import Context
-from lowland.runs.training import Training
 from lowland.seeds import generator
 from lowland.theory.noise_vs_penalty import noise_vs_penalty
 from lowland.train.fit import fit

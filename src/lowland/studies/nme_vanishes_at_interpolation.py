@@ -28,6 +28,10 @@ from torch import Tensor, nn
 from lowland.checks import whole
 from lowland.data.batches import in_order
 from lowland.estimate.random_blocks import COLUMNS, random_blocks
+from lowland.experiments.beginning import begin
+from lowland.experiments.images import look_epochs
+from lowland.experiments.side_by_side import one_hot_error
+from lowland.experiments.training import Training
 from lowland.operators.gauss_newton import gauss_newton
 from lowland.operators.nme import nme
 from lowland.operators.problem import Problem, problem
@@ -39,12 +43,8 @@ from lowland.report.interval import interval
 from lowland.report.panels import heading
 from lowland.report.shape import spearman
 from lowland.report.table import Table
-from lowland.runs.beginning import begin
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.images import look_epochs
-from lowland.runs.side_by_side import one_hot_error
-from lowland.runs.training import Training
 from lowland.train.fit import fit
 from lowland.train.hooks import Moment
 from lowland.train.parts import Parts

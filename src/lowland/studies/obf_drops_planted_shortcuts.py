@@ -28,6 +28,9 @@ from functools import partial
 from torch import Tensor, nn
 
 from lowland.checks import ascending, whole
+from lowland.experiments.family import spec
+from lowland.experiments.shortcut_run import Planted, shortcut_run
+from lowland.experiments.training import check_training
 from lowland.report.arms import best_radii, contrast
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
@@ -37,9 +40,6 @@ from lowland.report.shape import at_level
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.family import spec
-from lowland.runs.shortcut_run import Planted, shortcut_run
-from lowland.runs.training import check_training
 from lowland.train.parts import Parts
 from lowland.train.recipe import Recipe
 from lowland.types import Row

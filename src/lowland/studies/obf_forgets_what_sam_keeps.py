@@ -31,6 +31,17 @@ from torch import nn
 from lowland.checks import whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset, Split
+from lowland.experiments.columns import columns
+from lowland.experiments.perturbed import (
+    LABELS,
+    PERTURBATIONS,
+    Perturbed,
+    forgotten,
+    method_of,
+    over_training,
+    perturbed_run,
+)
+from lowland.experiments.training import check_training
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.calibration import Calibration
 from lowland.measuring.measure import measure
@@ -42,18 +53,7 @@ from lowland.report.means import means
 from lowland.report.panels import heading
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
-from lowland.runs.columns import columns
 from lowland.runs.context import Context
-from lowland.runs.perturbed import (
-    LABELS,
-    PERTURBATIONS,
-    Perturbed,
-    forgotten,
-    method_of,
-    over_training,
-    perturbed_run,
-)
-from lowland.runs.training import check_training
 from lowland.types import Row
 
 __all__ = ["Config"]

@@ -28,6 +28,9 @@ from lowland import catalog
 from lowland.checks import ascending, at_least, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset, Split
+from lowland.experiments.columns import columns
+from lowland.experiments.model_run import model_run
+from lowland.experiments.training import Training, check_training, load_images
 from lowland.layers.expand import expand
 from lowland.measurements.accuracy import Accuracy
 from lowland.measuring.measure import measure
@@ -43,10 +46,7 @@ from lowland.report.panels import curves_by
 from lowland.report.shape import at_level, trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
-from lowland.runs.columns import columns
 from lowland.runs.context import Context
-from lowland.runs.model_run import model_run
-from lowland.runs.training import Training, check_training, load_images
 from lowland.seeds import derive, generator
 from lowland.types import Row
 

@@ -24,6 +24,9 @@ from torch import nn
 from lowland.checks import ascending, at_least, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
+from lowland.experiments.columns import columns
+from lowland.experiments.images import look_epochs
+from lowland.experiments.training import Training, check_training, training_run
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.calibration import Calibration
 from lowland.measurements.hessian_split import HessianSplit
@@ -41,10 +44,7 @@ from lowland.report.radii import guessing, left_out
 from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
-from lowland.runs.columns import columns
 from lowland.runs.context import Context
-from lowland.runs.images import look_epochs
-from lowland.runs.training import Training, check_training, training_run
 from lowland.types import Row
 
 __all__ = ["Config"]

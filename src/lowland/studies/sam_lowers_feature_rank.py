@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lowland.checks import ascending, one_of, whole
+from lowland.experiments.images import Images, check_images, image_run
 from lowland.report.at_same_loss import at_same_loss
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
@@ -38,7 +39,6 @@ from lowland.report.radii import (
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.images import Images, check_images, image_run
 from lowland.train.recipe import Recipe
 from lowland.types import Row
 

@@ -21,6 +21,7 @@ and is meant for a GPU: photographs with captions are not among our data.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lowland.experiments.image_text import ImageTexts, check_image_texts, image_text_cells, image_text_run
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure
@@ -33,7 +34,6 @@ from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.image_text import ImageTexts, check_image_texts, image_text_cells, image_text_run
 from lowland.types import Row
 
 __all__ = ["Config"]

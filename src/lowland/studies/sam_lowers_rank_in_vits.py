@@ -29,6 +29,8 @@ from lowland import catalog
 from lowland.checks import ascending, whole
 from lowland.data.batches import in_order
 from lowland.data.dataset import Dataset
+from lowland.experiments.columns import columns
+from lowland.experiments.training import Training, check_training, training_run
 from lowland.measurements.accuracy import Accuracy
 from lowland.measurements.activation_sparsity import ActivationSparsity
 from lowland.measurements.calibration import Calibration
@@ -45,9 +47,7 @@ from lowland.report.radii import best_less, effect, final, judged, u_shaped
 from lowland.report.shape import trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
-from lowland.runs.columns import columns
 from lowland.runs.context import Context
-from lowland.runs.training import Training, check_training, training_run
 from lowland.train.recipe import Recipe
 from lowland.types import Row
 

@@ -31,6 +31,8 @@ from lowland.checks import ascending, one_of, whole
 from lowland.engine.bind import Engine
 from lowland.estimate.eigen_pairs import EigenPairs
 from lowland.estimate.top import top
+from lowland.experiments.side_by_side import one_hot_error
+from lowland.experiments.training import load_images
 from lowland.operators.hessian import hessian
 from lowland.operators.problem import problem
 from lowland.report.claim import Claim
@@ -43,8 +45,6 @@ from lowland.report.panels import curves_by
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.side_by_side import one_hot_error
-from lowland.runs.training import load_images
 from lowland.seeds import derive
 from lowland.theory.sam_edge import sam_edge
 from lowland.types import Closure, Row

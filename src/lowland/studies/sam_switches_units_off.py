@@ -33,6 +33,9 @@ from typing import Literal
 
 from lowland.checks import one_of, whole
 from lowland.engine.method import Method
+from lowland.experiments.first_order import errors_within_reach
+from lowland.experiments.student_look import LARGE, POSITIVE, student_look
+from lowland.experiments.teacher_student import Lesson, Task, train
 from lowland.measurements.activation_sparsity import ActivationSparsity
 from lowland.methods.gradient_penalty import GradientPenalty
 from lowland.methods.sam import SAM
@@ -46,9 +49,6 @@ from lowland.report.shape import dip, trend
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.first_order import errors_within_reach
-from lowland.runs.student_look import LARGE, POSITIVE, student_look
-from lowland.runs.teacher_student import Lesson, Task, train
 from lowland.types import Row
 
 __all__ = ["Config"]

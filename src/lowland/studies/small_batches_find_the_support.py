@@ -30,6 +30,8 @@ from itertools import pairwise
 from typing import Literal
 
 from lowland.checks import ascending, whole
+from lowland.experiments.support_run import support_run
+from lowland.experiments.support_task import SupportTask
 from lowland.report.arms import contrast
 from lowland.report.claim import Claim
 from lowland.report.decay import after_fit, falls, shares
@@ -41,8 +43,6 @@ from lowland.report.panels import curves_by
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.support_run import support_run
-from lowland.runs.support_task import SupportTask
 from lowland.seeds import derive
 from lowland.theory.sgd_support import matched_penalty, sgd_support, support_floor, support_rate
 from lowland.types import Row

@@ -36,6 +36,12 @@ from torch import Tensor, nn
 from lowland import catalog
 from lowland.checks import ascending, at_least, whole
 from lowland.engine.replicas import Replicas
+from lowland.experiments.bordered_images import BorderedImages
+from lowland.experiments.course import course
+from lowland.experiments.first_layer import over_start
+from lowland.experiments.stepper import stepper
+from lowland.experiments.support_setup import SupportSetup
+from lowland.experiments.support_task import SupportTask
 from lowland.methods.sam import SAM
 from lowland.methods.sgd import SGD
 from lowland.report.arms import contrast
@@ -46,14 +52,8 @@ from lowland.report.grid import IncompleteError
 from lowland.report.means import means
 from lowland.report.panels import curves_by
 from lowland.report.table import Table
-from lowland.runs.bordered_images import BorderedImages
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.course import course
-from lowland.runs.first_layer import over_start
-from lowland.runs.stepper import stepper
-from lowland.runs.support_setup import SupportSetup
-from lowland.runs.support_task import SupportTask
 from lowland.seeds import derive
 from lowland.types import Row
 

@@ -22,6 +22,8 @@ from math import log2
 from statistics import fmean
 
 from lowland.checks import ascending, whole
+from lowland.experiments.scores import score_run
+from lowland.experiments.training import Training, check_training
 from lowland.report.arms import best_radii, contrast, gap
 from lowland.report.claim import Claim
 from lowland.report.effect import Effect
@@ -33,8 +35,6 @@ from lowland.report.panels import curves_by
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
-from lowland.runs.scores import score_run
-from lowland.runs.training import Training, check_training
 from lowland.types import Row
 
 __all__ = ["Config"]
