@@ -25,9 +25,9 @@ DRAWN = 1000
 class Students:
     """Students learn what a teacher of the same depth says of inputs on the sphere.
 
-    See :class:`lowland.experiments.large_steps.Regression`. Teachers are drawn until every unit of theirs is active
-    on some of the examples. Without biases a teacher's hidden units have weights of length 1, and those of its
-    output are 1 or -1.
+    See :class:`lowland.experiments.large_steps.Regression`. Teachers are drawn until every unit of theirs is
+    active on some of the examples. Without biases a teacher's hidden units have weights of length 1, and those of
+    its output are 1 or -1.
 
     Attributes:
         inputs: Their dimension.

@@ -33,9 +33,9 @@ def trained_rank(net: str, depth: int, how: str, seed: int, *, level: float, ste
         start: The first to try.
 
     Returns:
-        ``rank``, the :func:`~lowland.experiments.random_ranks.kernel_rank` on fresh inputs, ``rank_before`` training
-        and ``rank_of_target``; ``loss``, the share that is left; ``tries``, which start that was; and ``diverged``,
-        whether none did.
+        ``rank``, the :func:`~lowland.experiments.random_ranks.kernel_rank` on fresh inputs, ``rank_before``
+        training and ``rank_of_target``; ``loss``, the share that is left; ``tries``, which start that was; and
+        ``diverged``, whether none did.
     """
     x, y, fresh, truth = target(seed)
     rng = generator(seed, "start", net, depth, start)
