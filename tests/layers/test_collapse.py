@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -56,6 +58,71 @@ def test_batch_norm_gives_a_bias_to_a_layer_without():
     x = torch.randn(4, 3, dtype=torch.float64)
     torch.testing.assert_close(collapse(wide)(x), wide(x), **EXACT)
     assert collapse(wide).bias is not None
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", [name for name in LAYERS if "reflect" not in name])
+def test_batch_norm_takes_an_input_without_a_batch_as_a_batch_of_one(name, training):
+    layer, x = case(name)
+    wide = expand(layer, depth=3, batch_norm=True, init="kaiming", mode="activation").train(training)
+    if training and x.ndim == 2:
+        pytest.skip("batch norm has nothing to train on in a single vector")
+    once, twice = copy.deepcopy(wide), wide
+    torch.testing.assert_close(once(x[0]), twice(x[:1])[0], **EXACT)
+    torch.testing.assert_close(once.state_dict(), twice.state_dict(), **EXACT)
+
+
+def test_a_length_as_large_as_the_channels_is_no_batch():
+    wide = expand(nn.Conv1d(3, 4, 3, padding=1).double(), batch_norm=True, mode="activation").eval()
+    settle(wide.norms, torch.Generator().manual_seed(1))
+    x = torch.randn(3, 4, dtype=torch.float64)
+    torch.testing.assert_close(wide(x), collapse(wide)(x), **EXACT)
+
+
+@pytest.mark.parametrize("mode", ["weight", "activation"])
+def test_shared_biases_stay_shared(mode):
+    model = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4)])
+    model[1].weight, model[1].bias, model[2].bias = model[0].weight, model[0].bias, model[3].bias
+    plain = collapse(expand(model, mode=mode))
+    assert plain[0].bias is plain[1].bias
+    assert plain[2].bias is plain[3].bias
+    assert len(list(plain.parameters())) == len(list(model.parameters()))
+    assert plain[0].bias is not model[0].bias
+
+
+@pytest.mark.parametrize(("weight", "bias"), [(False, False), (False, True), (True, False), (False, None)])
+def test_batch_norm_keeps_what_is_frozen(weight, bias):
+    layer = nn.Linear(3, 4, bias=bias is not None)
+    layer.weight.requires_grad_(weight)
+    if layer.bias is not None:
+        layer.bias.requires_grad_(bias)
+    wide = expand(layer, batch_norm=True, mode="activation")
+    plain = collapse(wide)
+    assert {p.requires_grad for n, p in wide.named_parameters() if n != "own_bias"} == {weight}
+    assert (plain.weight.requires_grad, plain.bias.requires_grad) == (weight, bool(bias))
+
+
+@pytest.mark.parametrize("mode", ["weight", "activation"])
+def test_compiled_parts_stay_compiled_and_follow_their_factors(mode):
+    block = torch.compile(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)).double(), backend="eager")
+    x = torch.randn(2, 3, dtype=torch.float64)
+    model = nn.Sequential(block)
+    before, wide = model(x), expand(model, mode=mode)
+    torch.testing.assert_close(wide(x), before, **EXACT)
+    with torch.no_grad():
+        for p in wide.parameters():
+            p.mul_(1.5)
+    plain = collapse(wide)
+    torch.testing.assert_close(plain(x), wide(x), **EXACT)
+    assert (wide(x) - before).abs().max() > 0.1
+    assert list(plain.state_dict()) == list(model.state_dict())
+
+
+@pytest.mark.parametrize("mode", ["weight", "activation"])
+def test_a_layer_that_is_compiled_by_itself_is_refused(mode):
+    layer = torch.compile(expand(nn.Linear(2, 2), mode=mode), backend="eager")
+    with pytest.raises(ValueError, match=r"'0' must not be compiled by itself, got .*: put that, its _orig_mod"):
+        collapse(nn.Sequential(layer))
 
 
 @pytest.mark.parametrize("mode", ["weight", "activation"])

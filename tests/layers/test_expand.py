@@ -154,6 +154,14 @@ def test_an_embedding_tied_to_the_head_follows_it():
     assert plain["embed"].weight is plain["head"].weight
 
 
+def test_settings_of_the_layer_can_be_read_in_activation_space():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Conv2d(3, 4, 5, padding="same", dilation=2))
+    linear, convolution = expand(model, mode="activation")
+    assert (linear.in_features, linear.out_features) == (3, 4)
+    names = ("kernel_size", "padding", "dilation", "stride", "groups", "in_channels", "padding_mode")
+    assert [getattr(convolution, name) for name in names] == [getattr(model[1], name) for name in names]
+
+
 @pytest.mark.parametrize("mode", ["weight", "activation"])
 def test_a_layer_used_under_two_names_stays_one(mode):
     layer = nn.Linear(4, 4).double()

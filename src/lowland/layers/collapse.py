@@ -1,10 +1,9 @@
 """An expanded model as the plain one that it is."""
 
-import copy
-
 import torch
 from torch import nn
 
+from lowland.layers.copied import copied
 from lowland.layers.expanded import Expanded
 from lowland.layers.product import Product, lists, products
 from lowland.layers.replaced import replaced
@@ -16,8 +15,9 @@ def collapse(model: nn.Module) -> nn.Module:
     r"""A copy of ``model`` with one plain layer for every product, :math:`W = W_d \cdots W_1`.
 
     Undoes :func:`lowland.layers.expand.expand` at any moment of training: the modules and the names in the
-    ``state_dict`` are those of the model before, in their order; the weights are parameters, tied and frozen as
-    they were. Batch norm is folded with its running statistics, and gives a bias to a layer that had none.
+    ``state_dict`` are those of the model before, in their order; weights and biases are parameters, tied and
+    frozen as they were. Batch norm is folded with its running statistics: it gives a bias to a layer that had
+    none, and one of its own to each that shared theirs.
 
     Args:
         model: Expanded in either mode; it is not changed. Layers that are not expanded are copied.
@@ -26,7 +26,8 @@ def collapse(model: nn.Module) -> nn.Module:
         The plain copy, which gives the same outputs up to rounding, with batch norm in evaluation.
 
     Raises:
-        ValueError: If a product is parametrised once more, as by weight norm.
+        ValueError: If a product is parametrised once more, as by weight norm, a layer is compiled by itself, or
+            one cannot be copied.
 
     Example:
         >>> from lowland.layers.expand import expand
@@ -37,18 +38,25 @@ def collapse(model: nn.Module) -> nn.Module:
     Cost:
         d - 1 products of matrices for every weight.
     """
-    model = copy.deepcopy(model)
+    model = copied(model)
     weights: dict[object, nn.Parameter] = {}
     for name, layer in list(model.named_modules()):
         if isinstance(layer, Expanded):
-            plain = layer.collapsed()
-            key = (tuple(id(factor.weight) for factor in layer.factors), len(layer.norms))
-            plain.register_parameter("weight", weights.setdefault(key, plain.get_parameter("weight")))
-            model = replaced(model, layer, plain)
+            model = replaced(model, layer, _of_row(layer, weights))
         elif products(layer):
             _refuse_more(name, layer)
             _undo(layer, weights)
     return model
+
+
+def _of_row(layer: Expanded, weights: dict[object, nn.Parameter]) -> nn.Module:
+    """The plain layer, with what it shares."""
+    plain = layer.collapsed()
+    key = (tuple(id(factor.weight) for factor in layer.factors), len(layer.norms))
+    plain.register_parameter("weight", weights.setdefault(key, plain.get_parameter("weight")))
+    if not layer.norms:
+        plain.register_parameter("bias", layer._parameters["own_bias"])
+    return plain
 
 
 def _undo(layer: nn.Module, weights: dict[object, nn.Parameter]) -> None:

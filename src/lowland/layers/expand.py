@@ -1,7 +1,6 @@
 """Linear over-parameterisation of a model: every weight becomes a product."""
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -10,6 +9,7 @@ from torch.nn.utils import parametrize
 
 from lowland.checks import one_of
 from lowland.layers.chain import Chain
+from lowland.layers.copied import copied
 from lowland.layers.expanded import KINDS, Expanded
 from lowland.layers.kaiming import kaiming
 from lowland.layers.plan import Plan
@@ -43,7 +43,7 @@ def expand(
     convolutions and transposed convolutions of 1 to 3 dimensions with any groups, stride, dilation and padding,
     and the projections of ``nn.MultiheadAttention`` (queries, keys and values each by themselves). Biases stay as
     they are. The factors are ordinary parameters: make the optimiser afterwards. Frozen weights have frozen
-    factors, tied ones share them.
+    factors and batch norm, tied ones share them.
 
     * ``mode="weight"``: the product is taken at each use of the weight (``torch.nn.utils.parametrize``). The
       layers stay what they are, and the cost does not depend on the batch. Save the ``state_dict``: PyTorch
@@ -58,7 +58,8 @@ def expand(
     Args:
         model: Any module; it is not changed.
         depth: The number d of factors, >= 1.
-        width: Hidden channels per channel of the output, > 0.
+        width: Hidden channels per channel of the output, > 0. The hidden width is that of the OUTPUT: for a layer
+            with few inputs and many outputs, such as the head of a language model, give less than 1.
         kernel_sizes: For convolutions, one size (or one for each dimension) per factor; they must make the layer's
             kernel, :math:`\sum_j k_j - d + 1`. None: the layer's in the first, then 1.
         residual: Whether the identity is added to factors that map a space to itself: :math:`W_j + I`.
@@ -77,7 +78,8 @@ def expand(
     Raises:
         TypeError: If an argument is of the wrong kind.
         LookupError: If a pattern fits no layer; says the nearest.
-        ValueError: If an argument is out of its range or does not fit the model.
+        ValueError: If an argument is out of its range or does not fit the model, or a factor would be vast: of
+            more than 2^27 entries and more than 32 times those of the weight.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -94,8 +96,9 @@ def expand(
 
     Limits:
         In activation space the projections of ``nn.MultiheadAttention`` are refused, since it reads their weights;
-        so are layers with a ``forward`` or hooks of their own, and transposed convolutions take no
-        ``output_size``. With batch norm the row is one layer in evaluation only.
+        so are layers with a ``forward``, hooks, parameters, buffers or parts of their own, and transposed
+        convolutions take no ``output_size``. With batch norm the row is one layer in evaluation only. An embedding
+        that shares a weight must have no ``max_norm`` and no sparse gradients.
 
     References:
         Huh, Mobahi, Zhang, Cheung, Agrawal, Isola, The low-rank simplicity bias in deep networks, TMLR 2023.
@@ -107,14 +110,15 @@ def expand(
     one_of("mode", mode, ("weight", "activation"))
     one_of("init", init, INITS)
     _refuse(model, mode, batch_norm)
-    model = copy.deepcopy(model)
-    found = targets(model, _patterns(include), _patterns(exclude))
+    include, exclude = _patterns("include", include), _patterns("exclude", exclude)
+    model = copied(model)
+    found = targets(model, include, exclude)
     if kernel_sizes is not None and not any(_is_kernel(places[0]) for places in found):
         raise ValueError("kernel_sizes must be given for convolutions only, got a model without one to expand.")
     for places in found:
         first = places[0]
         weight, chain = first.layer.get_parameter(first.attribute), plan.chain(first)
-        factors = INITS[init](weight, chain, generator)
+        factors = _factors(first, chain, init, generator)
         if mode == "weight":
             _in_weight_space(places, chain, factors)
             continue
@@ -123,6 +127,14 @@ def expand(
             _refuse_in_a_row(place, chain, plan, batch_norm, tied=len(places) > 1)
             model = replaced(model, place.layer, Expanded(place.layer, chain, parameters, batch_norm))
     return model
+
+
+def _factors(place: Target, chain: Chain, init: str, generator: torch.Generator | None) -> list[torch.Tensor]:
+    try:
+        return INITS[init](place.layer.get_parameter(place.attribute), chain, generator)
+    except ValueError as fault:
+        fault.add_note(f"This is the weight of layer {place.name!r}.")
+        raise
 
 
 def _in_weight_space(places: Sequence[Target], chain: Chain, factors: Sequence[torch.Tensor]) -> None:
@@ -134,8 +146,12 @@ def _in_weight_space(places: Sequence[Target], chain: Chain, factors: Sequence[t
         lists(place.layer)[place.attribute] = shared
 
 
-def _patterns(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
+def _patterns(name: str, given: str | Sequence[str]) -> list[str]:
+    found = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    for each in found:
+        if not isinstance(each, str):
+            raise TypeError(f"{name} must be a pattern such as 'blocks.*', or a list of them, got {given!r}.")
+    return found
 
 
 def _is_kernel(place: Target) -> bool:
@@ -160,15 +176,7 @@ def _refuse_in_a_row(place: Target, chain: Chain, plan: Plan, batch_norm: bool, 
         ValueError: If it cannot.
     """
     layer, name = place.layer, place.name
-    if not any(type(layer).forward is kind.forward for kind in KINDS) or isinstance(
-        layer, nn.modules.linear.NonDynamicallyQuantizableLinear
-    ):
-        raise ValueError(
-            f"Layer {name!r} must be a plain linear or convolutional layer in activation space, got "
-            f"{type(layer).__name__}: exclude it or give mode='weight'."
-        )
-    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
-        raise ValueError(f"Layer {name!r} must have no hooks, which would be lost: remove them or exclude it.")
+    _refuse_more_than_plain(layer, name)
     if tied and (batch_norm or plan.chain(place) != chain):
         raise ValueError(
             f"Layer {name!r} must not share its weight in activation space with batch norm or with a layer of "
@@ -178,4 +186,22 @@ def _refuse_in_a_row(place: Target, chain: Chain, plan: Plan, batch_norm: bool, 
         raise ValueError(
             f"kernel_sizes must be 1 after the first for batch norm in the transposed convolution {name!r}, got "
             f"{chain.kernels}: its border would be another."
+        )
+
+
+def _refuse_more_than_plain(layer: nn.Module, name: str) -> None:
+    if not any(type(layer).forward is kind.forward for kind in KINDS) or isinstance(
+        layer, nn.modules.linear.NonDynamicallyQuantizableLinear
+    ):
+        raise ValueError(
+            f"Layer {name!r} must be a plain linear or convolutional layer in activation space, got "
+            f"{type(layer).__name__}: exclude it or give mode='weight'."
+        )
+    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
+        raise ValueError(f"Layer {name!r} must have no hooks, which would be lost: remove them or exclude it.")
+    more = [key for key in (*layer._parameters, *layer._buffers, *layer._modules) if key not in ("weight", "bias")]
+    if more:
+        raise ValueError(
+            f"Layer {name!r} must have a weight and a bias alone in activation space, got {', '.join(more)} too, "
+            "which would be lost: exclude it or give mode='weight'."
         )

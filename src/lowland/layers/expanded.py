@@ -39,13 +39,14 @@ class Expanded(nn.Module):
     The bias of the layer is added at the end. Every factor has the layer's dilation and groups.
 
     ``weight`` and ``bias`` are those of the one layer that this is when batch norm uses its running statistics;
-    gradients go through them.
+    gradients go through them. Its settings, such as ``in_features`` or ``stride``, can be read here too.
 
     Args:
         layer: The plain layer that this stands for.
         chain: What the factors are.
         factors: Their weights, as stored; several layers may share them.
-        batch_norm: Whether to normalise after every factor but the last; begins as the identity in evaluation.
+        batch_norm: Whether to normalise after every factor but the last; begins as the identity in evaluation,
+            frozen if the factors are.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Expanded(nn.Module):
         self.border = _border(layer)
         mode = str(getattr(layer, "padding_mode", "zeros"))
         self.fill = "constant" if mode == "zeros" else mode
+        for name in getattr(layer, "__constants__", ()):
+            setattr(self, name, getattr(layer, name))
         self.train(layer.training)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,10 +97,12 @@ class Expanded(nn.Module):
         """The plain layer, of the class and with the settings that it had."""
         layer = copy.deepcopy(self.plain[0]).train(self.training)
         with torch.enable_grad():
-            found = {"weight": self.weight, "bias": self.bias}
-        for name, value in found.items():
-            own = None if value is None else nn.Parameter(value.detach().clone(), value.requires_grad)
-            layer.register_parameter(name, own)
+            weight, bias = self.weight, self.bias
+        layer.register_parameter("weight", nn.Parameter(weight.detach().clone(), weight.requires_grad))
+        if bias is not None:
+            own = self._parameters["own_bias"]
+            trains = bias.requires_grad if own is None else own.requires_grad
+            layer.register_parameter("bias", nn.Parameter(bias.detach().clone(), trains))
         return layer
 
     def extra_repr(self) -> str:
@@ -108,8 +113,10 @@ class Expanded(nn.Module):
         return pad(x, self.border, self.fill) if any(self.border) else x
 
     def _normalised(self, at: int, y: Tensor) -> Tensor:
-        norm = self.norms[at]
-        return norm(y) if self.chain.kernels[0] else norm(y.flatten(0, -2)).view_as(y)
+        """Batch norm over all dimensions but the channels'; an input without a batch is a batch of one."""
+        kernel = self.chain.kernels[0]
+        batch = y[None] if y.ndim == len(kernel) + 1 else y
+        return self.norms[at](batch if kernel else batch.flatten(0, -2)).view_as(y)
 
     def _skipped(self, at: int, h: Tensor) -> Tensor:
         """The input of a factor where its kernel's centre falls, at its stride."""
@@ -153,7 +160,7 @@ def _factor(layer: nn.Module, chain: Chain, at: int, weight: nn.Parameter) -> nn
 def _norm(chain: Chain, like: Tensor) -> nn.Module:
     norm = NORMS[len(chain.kernels[0])](chain.groups * chain.widths[1], dtype=like.dtype, device=like.device)
     nn.init.constant_(norm.weight, math.sqrt(1 + norm.eps))  # with it evaluation begins as the identity
-    return norm
+    return norm.requires_grad_(like.requires_grad)
 
 
 def _border(layer: nn.Module) -> list[int]:

@@ -1,5 +1,6 @@
 """How deep and wide a weight is to be expanded."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,12 @@ __all__ = ["Plan"]
 PACKED = "in_proj_weight"
 """Queries, keys and values of attention below each other: three matrices."""
 
+TIMES = 32
+"""A factor may have this many times the entries of its weight, …"""
+
+ENTRIES = 2**27
+"""… or so many, half a GiB in float32, if that is more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -28,7 +35,7 @@ class Plan:
         residual: Whether to skip factors that map a space to itself.
 
     Raises:
-        TypeError: If a number is not one.
+        TypeError: If a number is not one, or the sizes are not several.
         ValueError: If a number is out of its range, or the sizes are not as many as the factors.
     """
 
@@ -43,6 +50,8 @@ class Plan:
             raise TypeError(f"width must be a number, got {self.width!r}.")
         if not 0 < self.width < float("inf"):
             raise ValueError(f"width must be a finite number above 0, got {self.width}.")
+        if self.kernel_sizes is not None and not isinstance(self.kernel_sizes, Sequence):
+            raise TypeError(f"kernel_sizes must be a list with a size for each factor, got {self.kernel_sizes!r}.")
         if self.kernel_sizes is not None and len(self.kernel_sizes) != self.depth:
             raise ValueError(
                 f"kernel_sizes must be one for each of the {self.depth} factors, got {list(self.kernel_sizes)}."
@@ -53,7 +62,8 @@ class Plan:
 
         Raises:
             TypeError: If a kernel size is no whole number.
-            ValueError: If the kernel sizes do not make the layer's kernel, or there is nothing to skip.
+            ValueError: If the kernel sizes do not make the layer's kernel, there is nothing to skip, or a factor
+                would be vast.
         """
         layer, weight = target.layer, target.layer.get_parameter(target.attribute)
         transposed = isinstance(layer, _ConvNd) and layer.transposed
@@ -70,7 +80,18 @@ class Plan:
                 f"residual must find a factor that maps a space to itself, with an odd kernel, in layer "
                 f"{target.name!r}, got widths {widths}: give width=1 or exclude the layer."
             )
-        return Chain(groups=groups, widths=widths, kernels=kernels, skips=skips, transposed=transposed)
+        chain = Chain(groups=groups, widths=widths, kernels=kernels, skips=skips, transposed=transposed)
+        self._refuse_vast(target.name, chain, weight.numel())
+        return chain
+
+    def _refuse_vast(self, name: str, chain: Chain, entries: int) -> None:
+        shape = max((chain.shape(at) for at in range(chain.depth)), key=math.prod)
+        if math.prod(shape) > max(ENTRIES, TIMES * entries):
+            raise ValueError(
+                f"width must leave factors of a size near the weight's, got {self.width}, which makes one of "
+                f"{math.prod(shape):.2g} entries for the {entries:.2g} of layer {name!r}: there are width hidden "
+                "channels for each of the output's, so give less width, or exclude the layer."
+            )
 
     def _kernels(self, name: str, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         if self.kernel_sizes is None or not kernel:

@@ -10,6 +10,9 @@ from lowland.layers.chain import Chain
 
 __all__ = ["preserve"]
 
+ROUNDING = 4.0
+"""How far from the weight that was meant a stored one may be, in units of its dtype's eps: sums round too."""
+
 
 def preserve(weight: Tensor, chain: Chain, generator: torch.Generator | None = None) -> list[Tensor]:
     r"""Factors whose product is ``weight``, each with the share :math:`\sigma^{1/d}` of its singular values.
@@ -20,8 +23,9 @@ def preserve(weight: Tensor, chain: Chain, generator: torch.Generator | None = N
     the skip is taken off again.
 
     Hidden units beyond the rank of W would be dead, zero on both sides, and a weight of zeros could never be
-    trained. They get weights of the same size in all factors but the last, whose column is 0: the product is
-    the same, and they learn.
+    trained. They get weights of the mean size in all factors but the last, whose column is 0: the product is
+    the same, and they learn. So do those whose singular value is no more than rounding in the dtype of W; their
+    column in the last factor is not 0 but what keeps the product.
 
     Args:
         weight: The weight, as stored.
@@ -32,46 +36,64 @@ def preserve(weight: Tensor, chain: Chain, generator: torch.Generator | None = N
         The factors, as stored, in the dtype of ``weight``.
 
     Raises:
-        ValueError: If the rank of ``weight`` is above the hidden width, or another factor than the first or last
-            has a kernel of more than a point, or both have.
+        ValueError: If ``weight`` is not finite or on the meta device, or what does not fit into the hidden width
+            is more of it than rounding, :math:`4 \epsilon \|W\|_F`, or another factor than the first or last has
+            a kernel of more than a point, or both have.
 
     Cost:
         One singular value decomposition per group, in float64.
     """
-    if chain.depth == 1:
-        factors = [chain.blocks(weight.detach().clone()).double()]
-    else:
-        factors = _balanced(
-            chain.blocks(weight.detach()).double(), chain, torch.finfo(weight.dtype).eps, generator
-        )
+    W = chain.blocks(weight.detach().clone()).double()
+    factors = [W] if chain.depth == 1 else _balanced(W, chain, torch.finfo(weight.dtype).eps, generator)
     own = [f - chain.skip(at, f) if chain.skips[at] else f for at, f in enumerate(factors)]
     return [chain.stored(blocks).to(weight.dtype).contiguous() for blocks in own]
 
 
 def _balanced(W: Tensor, chain: Chain, eps: float, generator: torch.Generator | None) -> list[Tensor]:
-    """The factors as blocks, of W as blocks.
-
-    Raises:
-        ValueError: If there are too few hidden units.
-    """
+    """The factors as blocks, of W as blocks, which was rounded to eps."""
+    _refuse_no_numbers(W)
     last = _kernel_is_last(chain)
     rows = W.movedim(2, -1).flatten(1, -2) if last else W.flatten(2)  # (g, o k, i) or (g, o, i k)
     U, S, V = torch.linalg.svd(rows, full_matrices=False)
-    h = chain.widths[1]
-    live = S / S[:, :1].clamp(min=torch.finfo(S.dtype).tiny) > eps * max(rows.shape[1:])
-    if live[:, h:].any():
-        raise ValueError(
-            f"width must leave at least {int(live.sum(1).max())} hidden units, the rank of a weight, to preserve "
-            f"it, got {h}: widen, or start anew with init='kaiming'."
-        )
-    share = torch.where(live, S, 0.0)[:, :h] ** (1 / chain.depth)
-    size = share.sum(1, keepdim=True) / live.sum(1, keepdim=True).clamp(min=1)
-    last_of = pad(U[:, :, :h] * share[:, None, :], (0, h - share.shape[1]))
-    share = pad(share, (0, h - share.shape[1]))
-    inner = torch.where(share > 0, share, torch.where(size > 0, size, 1.0))
-    between = [torch.diag_embed(inner).reshape(chain.shape(at)) for at in range(1, chain.depth - 1)]
-    first = (inner[:, :, None] * _up_to(h, V, generator)).reshape(chain.shape(0))
+    m, h = S.shape[1], chain.widths[1]
+    noise = (ROUNDING * eps + max(rows.shape[1:]) * torch.finfo(S.dtype).eps) * S.norm(dim=1, keepdim=True)
+    _refuse_narrow(S, noise, h)
+
+    S = pad(S, (0, h - m))  # cut off if negative, as U below
+    alive = S * math.sqrt(m) > noise
+    share = torch.where(alive, S, 0.0) ** (1 / chain.depth)
+    mean = share.sum(1, keepdim=True) / alive.sum(1, keepdim=True).clamp(min=1)
+    size = torch.where(alive, share, torch.where(mean > 0, mean, 1.0))
+    first = (size[:, :, None] * _up_to(h, V, generator)).reshape(chain.shape(0))
+    between = [torch.diag_embed(size).reshape(chain.shape(at)) for at in range(1, chain.depth - 1)]
+    last_of = pad(U, (0, h - m)) * (S / size ** (chain.depth - 1))[:, None, :]
     return [first, *between, _last(last_of, chain, last)]
+
+
+def _refuse_no_numbers(W: Tensor) -> None:
+    if W.is_meta:
+        raise ValueError("The weight must have values to be preserved, got the meta device: give init='kaiming'.")
+    wrong = W[~W.isfinite()]
+    if wrong.numel():
+        raise ValueError(
+            f"The weight must be finite to be preserved, got {wrong.numel()} values such as {wrong[0].item()}: "
+            "mend it, or start anew with init='kaiming'."
+        )
+
+
+def _refuse_narrow(S: Tensor, noise: Tensor, h: int) -> None:
+    """Refuse to drop more than noise, (g, 1), of singular values, (g, m).
+
+    Raises:
+        ValueError: If the first h hold less.
+    """
+    rest = S.square().flip(1).cumsum(1).flip(1).sqrt()  # what is dropped with none of the first kept, one, …
+    needed = int((rest > noise).sum(1).max())
+    if needed > h:
+        raise ValueError(
+            f"width must leave at least {needed} hidden units, the rank of a weight, to preserve it, got {h}: "
+            "widen, or start anew with init='kaiming'."
+        )
 
 
 def _last(matrix: Tensor, chain: Chain, kernel: bool) -> Tensor:

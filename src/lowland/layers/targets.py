@@ -45,8 +45,8 @@ def targets(model: nn.Module, include: Sequence[str], exclude: Sequence[str]) ->
 
     Raises:
         LookupError: If a pattern fits no linear or convolutional layer or attention; says the nearest.
-        ValueError: If nothing is left, a weight is shared with a layer that is excluded by name, or a weight is no
-            parameter of its own.
+        ValueError: If nothing is left, a weight is shared with a layer that is excluded by name or an embedding
+            that changes it, or a weight is no parameter of its own.
     """
     known = _candidates(model)
     if not known:
@@ -139,4 +139,10 @@ def _refuse_shared(target: Target, chosen: Target, out: Sequence[Target]) -> Non
     if any(target.layer is other.layer for other in out):
         raise ValueError(
             f"Layers {chosen.name!r} and {target.name!r} share their weight, so exclude must name both or neither."
+        )
+    layer = target.layer
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and (layer.max_norm is not None or layer.sparse):
+        raise ValueError(
+            f"Embedding {target.name!r}, which shares its weight with {chosen.name!r}, must have neither max_norm "
+            f"nor sparse gradients, got max_norm={layer.max_norm}, sparse={layer.sparse}: exclude {chosen.name!r}."
         )
