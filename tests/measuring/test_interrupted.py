@@ -50,7 +50,10 @@ def begun():
 def state(model):
     """Whatever a measurement may touch."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
+    depth = torch.autocast_increment_nesting()  # the only way to know; it stays 1 where no autocast was left open
+    torch.autocast_decrement_nesting()
     switches = (
+        depth,
         torch.is_grad_enabled(),
         torch.is_autocast_enabled("cpu"),
         torch.backends.mha.get_fastpath_enabled(),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, Literal
 
@@ -113,7 +113,7 @@ class Problem:
         if self.settings.mode == "train":
             renew_buffers(self.model)
         precision = self.settings.autocast
-        with torch.autocast(self.device.type, precision, enabled=precision is not None):
+        with nullcontext() if precision is None else torch.autocast(self.device.type, precision):
             if at is None:
                 return forward(self.model, batch.inputs)
             return elsewhere(self.model, self.weights, at, batch.inputs)
