@@ -23,12 +23,12 @@ the study) and the number of seeds were changed after that first look, too.
 Within the distance to the nearest kink, which a finite data set has, a ReLU network is smooth as well; no rho here
 is as small.
 
-Expect half a minute on 2 cores. The paper has no such experiment; ``--paper`` takes a wider network and 6,000
-images of MNIST.
+Expect half a minute on 2 cores. We know of no such experiment in the paper; ``--paper`` takes a wider network and
+6,000 images of MNIST.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, log10
 from statistics import fmean
 from typing import Literal
@@ -47,6 +47,7 @@ from lowland.report.claim import Claim
 from lowland.report.effect import Effect
 from lowland.report.figure import Curve, Figure, Panel
 from lowland.report.grid import Grid, IncompleteError
+from lowland.report.interval import Interval, interval
 from lowland.report.table import Table
 from lowland.runs.cell import Cell
 from lowland.runs.context import Context
@@ -195,13 +196,24 @@ def relu_never(rows: Sequence[Row]) -> list[Effect]:
     """ReLU's smallest error over rho, beside one that vanishes; and how far it grows again."""
     grid = errors(rows, "relu")
     above = grid.beside(errors(rows, "gelu"), lambda kinked, vanishing: log10(min(kinked) / vanishing[0]))
-    again = grid.interval(lambda found: found[0] - min(found))
+    again = grows_again(grid)
     return [
         Effect.of(
             "smallest error over rho above GELU's at the smallest", above, "above", TIMES, unit="powers of ten"
         ),
-        Effect.of("error at the smallest rho less the smallest", again, "above"),
+        Effect.of("error at the smallest rho less that at the best rho", again, "above"),
     ]
+
+
+def grows_again(grid: Grid) -> Interval:
+    """The error at the smallest rho less that at another, which for each seed is the best of the other seeds."""
+    sizes = []
+    for seed, found in enumerate(grid.values):
+        others = [row for at, row in enumerate(grid.values) if at != seed]
+        means = [fmean(column) for column in zip(*others, strict=True)]
+        best = min(range(1, len(means)), key=lambda at: means[at])
+        sizes.append(found[0] - found[best])
+    return replace(interval(sizes), doubt=grid.doubt)
 
 
 def ablated_floor(rows: Sequence[Row]) -> Effect:
@@ -240,7 +252,7 @@ CLAIMS = (
     Claim(
         id="relu_never_agrees",
         text="With ReLU the error does not vanish, and grows again as rho shrinks.",
-        source=f"{PAPER_TITLE}: the Hessian of ReLU networks lacks a part that autograd drops",
+        source="Of this study: autograd drops ReLU's kinks, which the difference meets",
         check=relu_never,
     ),
     Claim(
@@ -293,7 +305,7 @@ def against_rho(rows: Sequence[Row], quantity: str, title: str, *, floor: bool =
 
 
 def tables(config: Config, rows: Sequence[Row]) -> list[Table]:
-    """Errors by activation and rho, and those that a trial run had."""
+    """Errors by activation and rho."""
     return [
         by_activation(rows, "error", "Error of the product with the Hessian"),
         by_activation(rows, "without_nme", "Error of the product with the Gauss-Newton matrix"),

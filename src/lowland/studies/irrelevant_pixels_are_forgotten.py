@@ -205,7 +205,7 @@ CLAIMS = (
     ),
     Claim(
         id="relu_networks_forget_the_border",
-        text="So do those of a network with ReLU, with either loss.",
+        text="With small batches a ReLU network's weights on the border fall below half too, with either loss.",
         source=f"{PAPER_OF}, focus maps on MNIST",
         check=partial(over_start, ("ReLU", "ReLU, cross-entropy"), "below", HALF),
     ),

@@ -6,13 +6,17 @@ several radii, and both ranks are taken in the same way: singular values that ma
 of the features at the heads and in the residual stream on unseen pairs, and of the weight matrices of all
 blocks and heads, on average.
 
-The paper finds that the rank of the features falls to half and less while that of the weights stays. Here the
+The paper finds that the rank of the heads' features falls to half and less, that of the residual stream to two
+thirds, while that of the weights stays. Here the
 two are compared at the largest radius at which the towers still learn, in percent of what they are without SAM.
 
 Weights that training hardly moves keep a rank whatever the features do. The towers here begin at random, and a
 random matrix has nearly full rank; the second table sets the weights' rank beside what it was before training,
 and beside the stable rank, the squared norm over the largest squared singular value, which sees a few large
 directions where 99 % of the norm does not.
+
+Radii are compared after equally long training and not at one training loss, which rises with the radius (the
+table has it): some of a fall in rank may be that less was fitted.
 
 Expect 3 minutes on 2 cores. The emoji are read from the folder that LOWLAND_DATA names; ``--data shapes`` is a
 drawn stand-in for trying things out, which needs no files. ``--paper`` trains larger towers on all of the emoji

@@ -237,13 +237,13 @@ CLAIMS = (
     ),
     Claim(
         id="obf_is_sharper_at_equal_training_loss",
-        text="It is above SAM's also when both had the same training loss.",
+        text="OBF's largest eigenvalue is above SAM's also when both had the same training loss.",
         source="Control of this study: curvature vanishes as cross-entropy does",
         check=partial(sharper, at_equal_loss, OBF, "sam", "above"),
     ),
     Claim(
         id="obf_is_sharper_where_each_is_best",
-        text="It is above SAM's also where each goes as far as is best for its test error.",
+        text="OBF's largest eigenvalue is above SAM's also where each goes as far as is best for its test error.",
         source=f"{VANI}: lengths are tuned",
         check=sharper_at_their_best,
     ),

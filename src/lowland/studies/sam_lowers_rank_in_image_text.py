@@ -11,7 +11,10 @@ The paper fine-tunes two large pretrained towers on photographs with captions. T
 the radius, so does the residual stream, and the share of active GELUs hardly moves, so that unlike in networks
 of ReLUs units that are switched off are not the reason. Here both towers are small, learn from nothing, and
 1,000 concepts are soon learnt by heart: expect other radii, and gains that a few seeds may not tell from none.
-SAM acts on Adam, as there.
+SAM acts on Adam, as there, whose released code forgets Adam's state at every step, though; ours does not.
+
+Radii are compared after equally long training and not at one training loss, which rises with the radius (the
+table has it): some of a fall in rank may be that less was fitted.
 
 Expect 4 minutes on 2 cores. The emoji are read from the folder that LOWLAND_DATA names; ``--data shapes`` is a
 drawn stand-in for trying things out, which needs no files. ``--paper`` trains larger towers on all of the emoji

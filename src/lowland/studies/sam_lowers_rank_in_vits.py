@@ -188,7 +188,7 @@ def _renamed(column: str, named: Mapping[str, str]) -> str:
 def of(rows: Sequence[Row], part: str, quantity: str = "rank") -> list[str]:
     """Names of a part in every block, first block first."""
     names = dict.fromkeys(key.partition("/")[2] for row in rows for key in row if key.startswith(f"{quantity}/"))
-    return sorted(name for name in names if name.startswith(f"{part} "))
+    return sorted((name for name in names if name.startswith(f"{part} ")), key=lambda n: int(n.rpartition(" ")[2]))
 
 
 def rank_falls(part: str, rows: Sequence[Row]) -> list[Effect]:
@@ -220,7 +220,8 @@ CLAIMS = (
         Claim(
             id=f"rank_of_{part.replace('-', '_').lower()}_falls",
             text=f"In every block the rank of {said} falls as rho grows.",
-            source=f"{SOURCE}: public ViT checkpoints with and without SAM, lower at middle and last blocks",
+            source=f"{SOURCE}: public ViT checkpoints have lower ranks with SAM at middle and last blocks; every "
+            "block and rho is asked here",
             check=partial(rank_falls, part),
         )
         for part, said in SAID.items()

@@ -202,19 +202,20 @@ CLAIMS = (
     ),
     Claim(
         id="smaller_m_forgets_more_beyond_the_label",
-        text="The fewer images choose it, the more they lose beyond the label.",
+        text="The fewer images choose the perturbation, the more outputs of test images lose beyond the label.",
         source=f"{VANI}, on m-sharpness; the measure is ours",
         check=partial(over_m, runs, "forgetting_given_label", "below"),
     ),
     Claim(
         id="smaller_m_moves_its_own_images_more",
-        text="The fewer images choose it, the further it moves the outputs of these very images.",
+        text="The fewer images choose the perturbation, the further it moves the outputs of these very images.",
         source=f"{VANI}: small perturbation batches forget what is special to their examples",
         check=partial(over_m, runs, "own_divergence", "below"),
     ),
     Claim(
         id="smaller_m_is_more_special",
-        text="The fewer images choose it, the further it moves their outputs beside those of test images.",
+        text="The fewer images choose the perturbation, the further it moves their outputs beside those of test "
+        "images.",
         source=f"{VANI}: small perturbation batches forget less of what examples share",
         check=partial(over_m, runs, "special", "below"),
     ),

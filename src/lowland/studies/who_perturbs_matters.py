@@ -238,7 +238,7 @@ CLAIMS = (
     ),
     Claim(
         id="own_data_beats_other_data_at_their_best_radii",
-        text="It gives a lower error than the batch before's also where each has its own best radius.",
+        text="An ascent along the batch's own gradient is better also where each ascent has its own best radius.",
         source=f"{UNDERSTANDING}, section 3: radii are tuned",
         check=partial(own_beats_at_its_best, "stale_sam"),
     ),
