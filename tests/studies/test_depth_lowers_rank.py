@@ -66,6 +66,15 @@ def test_a_doctored_table_turns_the_verdict(claim, change):
     assert verdicts(invented(change))[claim] == "fails"
 
 
+@pytest.mark.parametrize("net", ["linear", "relu"])
+def test_a_spread_that_falls_at_the_last_step_fails(net):
+    rows = invented()
+    for row in rows:
+        if row["part"] == "random" and row["net"] == net and row["depth"] == CONFIG.depths[-1]:
+            row["spread"] -= 0.6
+    assert verdicts(rows)["spread_grows_with_depth"] == "fails"
+
+
 def test_a_network_that_did_not_learn_leaves_a_doubt():
     rows = [row | {"diverged": row["how"] == "adam" and row["seed"] == 1} for row in invented()]
     assert verdicts(rows)["deeper_linear_solutions_have_lower_rank"] == "inconclusive"

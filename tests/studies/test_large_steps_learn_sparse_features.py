@@ -62,6 +62,11 @@ def rising(phase):
     return 1 + phase
 
 
+def jumping(phase):
+    """Falls from none to some, and then rises."""
+    return 0.2 + 0.1 * phase if phase else 1.0
+
+
 def networks(sizes=lambda kind, name: falling, hovering=lambda done: 0.05, diverged=lambda row: False):
     """Rows of all networks; ``sizes`` gives for a kind and a column the course over the share of large steps."""
     chance, found = random.Random(0), []
@@ -115,6 +120,12 @@ def test_a_single_layer_or_rank_that_rises_fails_the_claim_of_sparsity(kind):
         found = not_holding([*one(), *rows])
         found.pop("by_much", None)
         assert found == {OWN[kind][1]: "fails"}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_one_jump_from_none_to_some_large_steps_does_not_show_that_longer_is_better(kind):
+    rows = [*one(), *networks(lambda where, name: jumping if where == kind else falling)]
+    assert not_holding(rows) == dict.fromkeys(OWN[kind], "fails")
 
 
 def test_the_first_layer_of_images_does_not_count():

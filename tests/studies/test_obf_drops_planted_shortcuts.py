@@ -23,14 +23,15 @@ AS_PROPOSED = {"obf_0": (20.0, 5.0), "obf_1": (20.0, 5.0)}
 """Errors with misleading patches and without, of the methods that are not as SGD."""
 
 
-def invented(errors, noise=0.1, sgd=(40.0, 5.0)):
-    """Rows of the whole grid; the confidence falls with the strength of the output regularisers alone."""
+def invented(errors, noise=0.1, sgd=(40.0, 5.0), obf_sure=0.87):
+    """Rows of the whole grid; the confidence of 0.9 falls with the strength of output regularisers alone."""
     chance, found = random.Random(0), []
     for cell in cells(CONFIG):
         conflict, clean = (error + chance.gauss(0, noise) for error in errors.get(cell["method"], sgd))
         regularised = cell["method"] in ("label_smoothing", "confidence_penalty")
         row = {"conflict_error": conflict, "clean_error": clean, "rise": conflict - clean, "diverged": False}
-        found.append({**cell, **row, "confidence": 0.9 - 0.5 * cell["strength"] * regularised})
+        sure = obf_sure if cell["method"] in AS_PROPOSED else 0.9 - 0.5 * cell["strength"] * regularised
+        found.append({**cell, **row, "confidence": sure})
     return found
 
 
@@ -72,6 +73,15 @@ def test_a_diverged_run_raises_a_doubt_where_it_counts():
     found = verdicts(rows)
     assert found["obf_drops_it_more_at_equal_confidence"] == "inconclusive"
     assert found["obf_drops_it_more_than_sgd"] == "holds"
+
+
+@pytest.mark.parametrize("sure", [0.95, 0.9, 0.3])
+def test_where_no_strength_is_as_sure_nothing_is_decided_at_equal_confidence(sure):
+    found = {verdict.claim.id: verdict for verdict in judge_all(CLAIMS, invented(AS_PROPOSED, obf_sure=sure))}
+    equal = found["obf_drops_it_more_at_equal_confidence"]
+    assert equal.outcome == "inconclusive"
+    assert "On 4 of 4 seeds label smoothing is at no strength above 0 as sure as OBF, gamma 1." in equal.reasons
+    assert found["obf_drops_it_more_than_output_regularisers"].outcome == "holds"
 
 
 def test_every_arm_is_taken_at_the_strength_that_is_best_elsewhere():

@@ -4,8 +4,9 @@ Networks of 1 to 16 weight matrices are drawn at random, linear ones and ReLU on
 rank is the spectral entropy of the kernel matrix of their outputs, K = F F^T for the n x d outputs F of n inputs,
 uncentred as in the paper: 0 for a single direction, ln d for d equal ones. The paper reports that the deeper the
 network, the lower and the more spread these ranks are, and conjectures that depth gives a larger share of
-parameter space to maps of low rank. For linear networks of any widths the mean has a closed form without anything
-to fit (:func:`lowland.theory.rank_vs_depth.rank_vs_depth`), drawn over the measurements. With 64 inputs and hidden
+parameter space to maps of low rank. Here the spread of ReLU networks grows up to depth 8 and falls at 16, where
+their mean rank is down to 0.35. For linear networks of any widths the mean has a closed form without anything to
+fit (:func:`lowland.theory.rank_vs_depth.rank_vs_depth`), drawn over the measurements. With 64 inputs and hidden
 units, 10 outputs and 128 examples, sizes that are a guess, it is near the peaks that the paper shows.
 
 Two controls. Orthogonal matrices have equal singular values, and so have their products: in linear networks of
@@ -211,9 +212,17 @@ def falls_in_both(rows: Sequence[Row]) -> list[Effect]:
 
 
 def spread_grows(rows: Sequence[Row]) -> list[Effect]:
-    """Rank correlation of the spread over draws with depth."""
-    grids = {net: over_depth(rows, "spread", "random", net, "normal") for net in NETS}
-    return [Effect.of(f"{net}: correlation of spread and depth", trend(grids[net]), "above") for net in NETS]
+    """The least rise of the spread over draws from one depth to the next."""
+    sizes = {
+        net: over_depth(rows, "spread", "random", net, "normal").interval(
+            lambda spreads: min(after - before for before, after in pairwise(spreads))
+        )
+        for net in NETS
+    }
+    return [
+        Effect.of(f"{net}: least change of the spread with depth", size, "above", unit="nats")
+        for net, size in sizes.items()
+    ]
 
 
 def orthogonal_keeps(rows: Sequence[Row]) -> Effect:
@@ -245,19 +254,21 @@ CLAIMS = (
     ),
     Claim(
         id="spread_grows_with_depth",
-        text="The deeper the network, the more its rank differs from draw to draw.",
+        text="The rank of random networks differs more from draw to draw with every step in depth: linear, ReLU.",
         source=f"{PAPER_TITLE}: distribution of ranks of random networks",
         check=spread_grows,
     ),
     Claim(
         id="centred_rank_falls_too",
-        text="The rank of ReLU outputs falls with every step in depth also when their mean is taken off.",
+        text="The rank of random ReLU networks falls with every step in depth also when the mean of their outputs "
+        "is taken off.",
         source="Control of this study: the mean dominates the uncentred kernel matrix",
         check=lambda rows: falls_at_every_step(rows, "centred", "relu", ("normal",)),
     ),
     Claim(
         id="orthogonal_networks_keep_their_rank",
-        text="Of orthogonal matrices, the deepest linear network has the shallowest's rank, within 0.05 nats.",
+        text="Of random orthogonal matrices, the deepest linear network has the rank of the shallowest, within "
+        "0.05 nats.",
         source="Control of this study: the singular values of orthogonal products are equal",
         check=orthogonal_keeps,
     ),

@@ -11,8 +11,11 @@ has constant curvature and residuals as the root of L, so the ratio goes as the 
 residuals and curvature go as L once the labels are sure: N vanishes, but so does G, and the ratio need not. The
 powers are fitted over those looks at which the loss is below a tenth of what it was at first.
 
-Expect a minute on 2 cores. ``--paper`` takes a ResNet-18 of width 16 and 5,000 images of CIFAR-10; the paper has
-no such experiment.
+Seen: with cross-entropy the ratio goes on falling, with a power of about 0.24, and the trace of G has one of about
+0.73 in place of 1: labels are not sure enough yet, or the outputs' own derivatives do not stay as they are.
+
+Expect a minute on 2 cores. ``--paper`` takes a ResNet-18 of width 16 and 5,000 images of CIFAR-10; we know of no
+such experiment in the paper.
 """
 
 from collections.abc import Sequence
@@ -56,7 +59,7 @@ QUESTION = "Does the nonlinear modelling error vanish as a network comes to fit 
 
 PAPER_TITLE = "Dauphin, Agarwala, Mobahi, NeurIPS 2024"
 
-NEAR = 0.25
+NEAR = 0.1
 """How far from its prediction a power may be."""
 
 LATE = 0.1
@@ -72,6 +75,9 @@ OBJECTIVES = {"squared error": squared, "cross-entropy": nn.functional.cross_ent
 
 POWERS = {"squared error": 0.5, "cross-entropy": 0.0}
 """Of the loss, to which the ratio should be proportional."""
+
+POWER_OF_G = 1.0
+"""Of the loss, to which the trace of G should be proportional with cross-entropy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,42 +206,56 @@ def power(looks: Sequence[Row], quantity: str) -> float | None:
     return linear_regression([log(r["train_loss"]) for r in late], [log(r[quantity]) for r in late]).slope
 
 
-def as_predicted(objective: str, rows: Sequence[Row]) -> Effect:
-    """The power of the ratio less the predicted one.
+def goes_as(rows: Sequence[Row], objective: str, quantity: str, predicted: float, name: str) -> Effect:
+    """The power of the loss to which a quantity is proportional, less the predicted one.
 
     Raises:
         IncompleteError: If in no run the loss fell far enough.
     """
     runs, doubt = by_seed(rows, objective)
-    found = [power(looks, "ratio") for looks in runs]
-    known = [each - POWERS[objective] for each in found if each is not None]
+    found = [power(looks, quantity) for looks in runs]
+    known = [each - predicted for each in found if each is not None]
     if not known:
         raise IncompleteError(f"With {objective} the loss never fell to a tenth at three looks.")
     short = (
         f"In {len(found) - len(known)} runs the loss did not fall far enough." if len(known) < len(found) else ""
     )
     size = replace(interval(known), doubt=sentences(doubt, short))
-    return Effect.of(f"power of the loss, less {POWERS[objective]:g}", size, "within", NEAR)
+    return Effect.of(f"{name}: power of the loss, less {predicted:g}", size, "within", NEAR)
+
+
+def as_predicted(objective: str, rows: Sequence[Row]) -> Effect:
+    """The power of the ratio less the predicted one."""
+    return goes_as(rows, objective, "ratio", POWERS[objective], "share of the NME")
+
+
+def both_vanish(rows: Sequence[Row]) -> list[Effect]:
+    """With cross-entropy the powers of the trace of G and of the ratio, less the predicted ones."""
+    name = "cross-entropy"
+    return [goes_as(rows, name, "trace_g", POWER_OF_G, "trace of G"), as_predicted(name, rows)]
 
 
 CLAIMS = (
     Claim(
         id="the_share_falls_with_the_loss",
-        text="The NME's share of the curvature falls as the training loss does.",
+        text="The share of the nonlinear modelling error (NME) in the curvature falls as the training loss does, "
+        "with squared error and with cross-entropy.",
         source=f"{PAPER_TITLE}: the NME is neglected because it vanishes at interpolation",
         check=falls,
     ),
     Claim(
         id="with_squared_error_it_falls_as_the_root_of_the_loss",
-        text="With squared error |N v| / |G v| goes as the root of the training loss, so it vanishes.",
+        text="With squared error the share of the NME in the curvature goes as the training loss to the power "
+        "0.5, within 0.1, so it vanishes.",
         source="Residuals are the root of the loss, curvature is constant; see the text",
         check=partial(as_predicted, "squared error"),
     ),
     Claim(
         id="with_cross_entropy_both_parts_vanish_alike",
-        text="With cross-entropy G vanishes along with N, and |N v| / |G v| ends at a constant.",
+        text="With cross-entropy the Gauss-Newton matrix vanishes along with the NME: its trace goes as the "
+        "training loss to the power 1, and the NME's share of the curvature to the power 0, both within 0.1.",
         source="Control of this study: residuals and curvature both go as the loss; see the text",
-        check=partial(as_predicted, "cross-entropy"),
+        check=both_vanish,
     ),
 )
 
