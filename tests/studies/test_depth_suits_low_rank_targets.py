@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -5,7 +6,17 @@ import torch
 
 from lowland.report.claim import judge_all
 from lowland.runs.context import Context
-from lowland.studies.depth_suits_low_rank_targets import CLAIMS, TINY, Config, cells, run, start, target, trained
+from lowland.studies.depth_suits_low_rank_targets import (
+    CLAIMS,
+    TINY,
+    Config,
+    cells,
+    outputs,
+    run,
+    start,
+    target,
+    trained,
+)
 
 CONFIG = Config(seeds=4)
 ERRORS = {1: 400, 2: 100, 4: 40, 8: 30, 16: 60}
@@ -62,11 +73,11 @@ def test_a_diverged_run_leaves_a_doubt():
 
 
 def test_one_factor_keeps_its_start_where_the_data_say_nothing():
-    config = Config(size=4, examples=2, ranks=(2,), steps=400)
+    config = Config(size=4, examples=2, ranks=(2,))
     truth, x = target(config, 2, 0)
-    W0 = start(config, 1, 0.7, 0).weight.detach()
+    W0 = start(config, 1, 0.7, 0)[0]
     P = torch.linalg.pinv(x) @ x
-    found = trained(config, truth, x, start(config, 1, 0.7, 0), 0.05)
+    found = trained(truth, x, start(config, 1, 0.7, 0), 0.05, 400)
     torch.testing.assert_close(found, truth @ P + W0 @ (torch.eye(4, dtype=torch.float64) - P), rtol=0, atol=1e-6)
 
 
@@ -78,12 +89,29 @@ def test_targets_have_their_rank_and_spectral_norm_one(rank):
     assert tuple(x.shape) == (5, 8)
 
 
-def test_a_rate_that_diverges_is_followed_by_a_third_of_it(tmp_path):
+def test_a_rate_that_diverges_is_followed_by_a_third_of_it_and_three_times_the_steps(tmp_path):
     config = Config(**{**vars(TINY), "learning_rate": 3.0})
     row = run(
         config, {"rank": 1, "start": "large", "depth": 1, "seed": 0}, Context("cpu", tmp_path, lambda _: None)
     )[0]
-    assert row["learning_rate"] in [pytest.approx(3.0 / 3**k) for k in range(1, 6)]
+    cuts = round(math.log(3.0 / row["learning_rate"], 3))
+    assert 1 <= cuts <= 5
+    truth, x = target(config, 1, 0)
+    W = trained(truth, x, start(config, 1, config.large, 0), 3.0 / 3**cuts, config.steps * 3**cuts)
+    error = (W - truth).square().sum() / truth.square().sum()
+    assert row["error"] == pytest.approx(100 * error.item())
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_outputs_are_those_of_the_product_of_the_factors(depth):
+    factors, x = torch.randn(depth, 4, 4, dtype=torch.float64), torch.randn(5, 4, dtype=torch.float64)
+    W = torch.linalg.multi_dot([*factors.flip(0), torch.eye(4, dtype=torch.float64)])
+    torch.testing.assert_close(outputs(factors, x), x @ W.T)
+
+
+def test_notes_name_the_depth_that_is_compared():
+    (found,) = [v for v in judge_all(CLAIMS, invented()) if v.claim.id == "too_deep_is_worse"]
+    assert found.reasons[0] == "Rank 1: best number of factors between, chosen for each seed by the others: 8."
 
 
 def test_a_run_that_diverges_at_every_rate_says_so(tmp_path):
