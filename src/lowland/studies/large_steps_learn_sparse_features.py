@@ -40,6 +40,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 
 from lowland.checks import whole
@@ -224,15 +225,16 @@ def sparser(kind: str, rows: Sequence[Row]) -> list[Effect]:
 
 
 def falls(kind: str, column: str, rows: Sequence[Row]) -> list[Effect]:
-    """Spearman correlation of what is learnt and the share of training with large steps, of all and above 0.
+    """Spearman correlation of what is learnt and the share of training with large steps, and its worst step.
 
-    The second leaves out the jump from none to some, which says nothing about how long.
+    One jump from none to some makes a correlation, and says nothing about how long: the second effect is the
+    largest change from one share above 0 to the next.
     """
-    some = [row for row in rows if row.get("phase")]
-    name = f"{called(column)} against share of large steps"
+    some = after(kind, column, [row for row in rows if row.get("phase")])
+    worst = some.interval(lambda row: max(longer - less for less, longer in pairwise(row)))
     return [
-        Effect.of(name, trend(after(kind, column, rows)), "below"),
-        Effect.of(f"{name}, above 0 alone", trend(after(kind, column, some)), "below"),
+        Effect.of(f"{called(column)} against share of large steps", trend(after(kind, column, rows)), "below"),
+        Effect.of(f"{called(column)}: largest change from a share above 0 to the next", worst, "below"),
     ]
 
 
