@@ -19,7 +19,7 @@ here. A study's page says what that was, what was tried, and what the papers pub
 
 A claim *holds* if the whole 95 % t-interval of every effect is on the stated side of its bound, *fails* if one
 lies on the other side, and is *inconclusive* otherwise. Shown is the effect that the verdict hangs on. Time is
-that of all runs of a study, one after the other.
+that of all runs of a study, one after the other: with a run on each of two cores about half of it passes.
 """
 
 COLUMNS = ("study", "claim", "verdict", "effect", "mean [95 % interval]", "seeds", "time", "page")
