@@ -158,7 +158,7 @@ def network(config: Config, data: Dataset, cell: Cell) -> nn.Module:
 
 def look(data: Dataset, held: Split, model: nn.Module, final: bool) -> Row:
     """Errors in percent, and in the end the rank of the last layer's features; nothing where outputs are lost."""
-    if not answers(model, data.train.x):
+    if not all(answers(model, part.x) for part in (data.train, data.test, held)):
         return {}
     splits = {"train": in_order(data.train), "test": in_order(data.test), "held": in_order(held)}
     found = columns(measure(model, None, splits, Accuracy(on=tuple(splits))))
@@ -167,8 +167,8 @@ def look(data: Dataset, held: Split, model: nn.Module, final: bool) -> Row:
 
 @torch.no_grad()
 def answers(model: nn.Module, x: Tensor) -> bool:
-    """Whether all outputs are finite; weights may still be where outputs no longer are."""
-    return bool(torch.isfinite(model.eval()(x)).all())
+    """Whether outputs are finite, and so is their sum; weights may still be where outputs no longer are."""
+    return bool(torch.isfinite(model.eval()(x).abs().sum()))
 
 
 @torch.no_grad()
